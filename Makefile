@@ -1,0 +1,37 @@
+# make demo   sets everything up and shows a runbook mitigating an incident (ARGS=--yes approves by itself)
+# make test   sets everything up and runs the tests (ARGS goes to pytest)
+# make check  ruff, mypy --strict, import-linter
+.PHONY: demo test check setup lock format
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+demo: $(STAMP)
+	@$(BIN)/stopgap demo $(ARGS)
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy flows tests benchmarks
+	$(BIN)/lint-imports
+
+setup: $(STAMP)
+
+# uv if it is there, otherwise from PyPI into a folder of its own; the lock is what is installed.
+$(STAMP): requirements.lock pyproject.toml
+	@command -v uv >/dev/null || test -x .cache/uv/bin/uv || { $(PYTHON) -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv; }
+	@uv=$$(command -v uv || echo .cache/uv/bin/uv); set -e; \
+	  test -x $(BIN)/python || $$uv venv --quiet --python $(PYTHON) .venv; \
+	  $$uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock; \
+	  $$uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header pyproject.toml -o requirements.lock
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .

@@ -1,0 +1,1 @@
+"""What a step can do: the contract, the guards and the providers."""

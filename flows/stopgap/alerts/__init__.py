@@ -1,0 +1,1 @@
+"""Alerts and what they start; arrives with the alert intake."""

@@ -1,0 +1,1 @@
+"""Who may let a step go on, and what they saw when they did."""

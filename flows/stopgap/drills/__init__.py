@@ -1,0 +1,1 @@
+"""Scenarios, the sandbox world, and the score."""

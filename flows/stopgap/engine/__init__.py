@@ -1,0 +1,1 @@
+"""Plan -> Prefect flow. The only package that imports Prefect."""

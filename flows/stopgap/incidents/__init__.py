@@ -1,0 +1,1 @@
+"""Incidents, folded from the timeline."""

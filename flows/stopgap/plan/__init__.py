@@ -1,0 +1,1 @@
+"""Runbook + parameters + live state -> Plan, and how to explain it."""

@@ -1,0 +1,102 @@
+"""`Policy`: what policy.yaml says, validated."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, NewType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+PersonId = NewType("PersonId", str)
+RoleName = NewType("RoleName", str)
+ClusterName = NewType("ClusterName", str)
+
+
+class Severity(enum.StrEnum):
+    """How bad an incident is; SEV1 is the worst."""
+
+    SEV1 = "SEV1"
+    SEV2 = "SEV2"
+    SEV3 = "SEV3"
+    SEV4 = "SEV4"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Somebody who may hold a role. `contact` is how a human reaches them (mail, telephone); free text."""
+
+    id: PersonId
+    name: str
+    contact: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """A role and who may hold it; deputies count like holders."""
+
+    name: RoleName
+    holders: tuple[PersonId, ...] = ()
+    deputies: tuple[PersonId, ...] = ()
+
+    @property
+    def people(self) -> tuple[PersonId, ...]:
+        """Holders first, then deputies."""
+        return self.holders + self.deputies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A Kubernetes cluster under the name runbooks use.
+
+    Exactly one of: `kubeconfig` with `context`, or `in_cluster`. `read_only` is a kubeconfig for dry runs and drills, if there is one.
+    A kubeconfig's own current context is never used.
+    """
+
+    name: ClusterName
+    kubeconfig: Path | None = None
+    context: str = ""
+    read_only: Path | None = None
+    in_cluster: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How far a step may go. None means: no limit of that kind.
+
+    `namespaces` are the only ones in which a step may change anything.
+    """
+
+    namespaces: tuple[str, ...] | None = None
+    max_replicas: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRules:
+    """What holds for every gate. `always` lists roles asked when an action's risk is high and the step asks nobody."""
+
+    high_risk: tuple[RoleName, ...] = (RoleName("incident-commander"),)
+    expires: timedelta = timedelta(minutes=15)
+    allow_self: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Everything policy.yaml says. `path` is the file it came from; relative kubeconfig paths are relative to its folder."""
+
+    people: Mapping[PersonId, Person] = field(default_factory=dict)
+    teams: Mapping[str, tuple[PersonId, ...]] = field(default_factory=dict)
+    roles: Mapping[RoleName, Role] = field(default_factory=dict)
+    clusters: Mapping[ClusterName, Cluster] = field(default_factory=dict)
+    prometheus: Mapping[str, str] = field(default_factory=dict)  # name -> base URL; "default" is used when a step names none
+    limits: Limits = field(default_factory=Limits)
+    approvals: ApprovalRules = field(default_factory=ApprovalRules)
+    path: Path | None = None
+
+    def holders(self, role: RoleName) -> tuple[PersonId, ...]:
+        """Who may act as this role, holders before deputies; empty for a role policy does not know."""
+        found = self.roles.get(role)
+        return found.people if found else ()

@@ -1,0 +1,82 @@
+"""Mistakes in files, and errors while running: the two families of everything that can go wrong.
+
+A `Problem` is a mistake in a file. Problems are collected, sorted and printed together, never raised one by one.
+A `StopgapError` is something that went wrong while running. Its docstring is its default message.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Exit(enum.IntEnum):
+    """What the process's exit code says."""
+
+    DONE = 0
+    FAILED = 1  # problems were found, or the run failed
+    USAGE = 2
+    BUG = 3  # our own mistake, with a log ready to paste
+    NOT_APPROVED = 4  # rejected or expired at a gate
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A place in a file; line and column count from 1."""
+
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        """Print as editors read it: line:column."""
+        return f"{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One mistake in one file: where, a sentence, a code, and what to do about it.
+
+    `source` is the text of the line it points at, without its line end; empty when there is no such line.
+    Problems sort by file, then by place.
+    """
+
+    file: str
+    position: Position
+    sentence: str
+    code: str
+    hint: str = ""
+    source: str = field(default="", compare=False)
+    severity: str = "error"  # "warning" does not make `lint` fail
+
+    def __str__(self) -> str:
+        """Print as `file:line:column: sentence [code]  hint`."""
+        tail = f"  {self.hint}" if self.hint else ""
+        return f"{self.file}:{self.position}: {self.sentence} [{self.code}]{tail}"
+
+
+class StopgapError(Exception):
+    """Something went wrong in stopgap."""
+
+    exit: ClassVar[Exit] = Exit.FAILED
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class UsageError(StopgapError):
+    """The command was not used as its --help says."""
+
+    exit = Exit.USAGE
+
+
+class ProblemsError(StopgapError):
+    """A file has problems; `problems` lists every one of them."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(sorted(problems))
+        super().__init__("\n".join(map(str, self.problems)))

@@ -1,0 +1,1 @@
+"""Timeline -> pages for people: exports and reviews."""

@@ -1,0 +1,1 @@
+"""The append-only log that is the only truth about incidents."""

@@ -1,0 +1,1 @@
+"""The HTTP service; arrives with the alert intake."""
