@@ -1,0 +1,109 @@
+"""Read policy.yaml: who may decide what, where runbooks may act, and how far they may go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stopgap import document, schema
+from stopgap.clock import parse_duration
+from stopgap.policy.model import ApprovalRules, Cluster, ClusterName, Limits, Person, PersonId, Policy, Role, RoleName
+from stopgap.problems import ProblemsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from stopgap.document import Document
+    from stopgap.problems import Problem
+
+FILE = "policy.yaml"
+
+
+def load(path: Path) -> Policy:
+    """Read a policy; ProblemsError with every mistake in it."""
+    found, problems = document.examine(path)
+    policy, more = check(found) if found else (None, [])
+    if policy is None or problems:
+        raise ProblemsError([*problems, *more])
+    return policy
+
+
+def find(start: Path) -> Path | None:
+    """Return the policy.yaml nearest above a file or folder, or None."""
+    place = start.absolute()
+    return next((folder / FILE for folder in (place, *place.parents) if (folder / FILE).is_file()), None)
+
+
+def check(found: Document) -> tuple[Policy | None, list[Problem]]:
+    """Return the policy of a document, or None and its mistakes."""
+    problems = schema.check(found, "policy")
+    problems += _unknown_people(found) if not problems else []
+    return (None, problems) if problems else (_policy(found), [])
+
+
+def _unknown_people(found: Document) -> Iterator[Problem]:
+    people = found.data["people"]
+    for path, person in _named_people(found.data):
+        if person not in people:
+            hint = schema.nearest(person, people) or f"the people are {schema.listed(people, last='and')}"
+            yield found.problem(path, f'"{person}" is nobody under "people"', "unknown-person", hint=hint)
+    for index, role in enumerate(found.data.get("approvals", {}).get("high_risk", [])):
+        if role not in found.data["roles"]:
+            hint = schema.nearest(role, found.data["roles"]) or f"the roles are {schema.listed(found.data['roles'], last='and')}"
+            yield found.problem(("approvals", "high_risk", index), f'there is no role "{role}"', "unknown-role", hint=hint)
+
+
+def _named_people(data: Mapping[str, Any]) -> Iterator[tuple[document.KeyPath, str]]:
+    for team, members in data.get("teams", {}).items():
+        for index, person in enumerate(members):
+            yield ("teams", team, index), person
+    for role, lists in data["roles"].items():
+        for kind, members in lists.items():
+            for index, person in enumerate(members):
+                yield ("roles", role, kind, index), person
+
+
+def _policy(found: Document) -> Policy:
+    data = found.data
+    return Policy(
+        people={PersonId(key): Person(id=PersonId(key), **value) for key, value in data["people"].items()},
+        teams={name: tuple(map(PersonId, members)) for name, members in data.get("teams", {}).items()},
+        roles={RoleName(name): _role(RoleName(name), lists) for name, lists in data["roles"].items()},
+        clusters={ClusterName(name): _cluster(name, value, found.path) for name, value in data.get("clusters", {}).items()},
+        prometheus=dict(data.get("prometheus", {})),
+        limits=_limits(data.get("limits", {})),
+        approvals=_approvals(data.get("approvals", {})),
+        path=found.path,
+    )
+
+
+def _role(name: RoleName, lists: Mapping[str, list[str]]) -> Role:
+    holders, deputies = (tuple(map(PersonId, lists.get(kind, []))) for kind in ("holders", "deputies"))
+    return Role(name=name, holders=holders, deputies=deputies)
+
+
+def _cluster(name: str, value: Mapping[str, Any], policy: Path) -> Cluster:
+    def located(key: str) -> Path | None:
+        return policy.absolute().parent / Path(value[key]).expanduser() if key in value else None
+
+    return Cluster(
+        name=ClusterName(name),
+        kubeconfig=located("kubeconfig"),
+        context=value.get("context", ""),
+        read_only=located("read_only"),
+        in_cluster=value.get("in_cluster", False),
+    )
+
+
+def _limits(value: Mapping[str, Any]) -> Limits:
+    namespaces = tuple(value["namespaces"]) if "namespaces" in value else None
+    return Limits(namespaces=namespaces, max_replicas=value.get("max_replicas"))
+
+
+def _approvals(value: Mapping[str, Any]) -> ApprovalRules:
+    plain = ApprovalRules()
+    return ApprovalRules(
+        high_risk=tuple(map(RoleName, value["high_risk"])) if "high_risk" in value else plain.high_risk,
+        expires=parse_duration(value["expires"]) if "expires" in value else plain.expires,
+        allow_self=value.get("allow_self", plain.allow_self),
+    )
