@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import sys
-import tempfile
-import traceback
 from typing import NoReturn, cast
 
 import click
@@ -85,29 +82,37 @@ def run(arguments: list[str]) -> int:
         result = stopgap.main(args=arguments, prog_name="stopgap", standalone_mode=False)
     except click.exceptions.Exit as end:
         return end.exit_code
-    except click.UsageError as error:
-        error.show()
-        return Exit.USAGE
-    except click.ClickException as error:
-        error.show()
-        return Exit.USAGE
-    except StopgapError as error:
-        click.echo(str(error), err=True)
-        return error.exit
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        return Exit.INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.DONE
-    except Exception as error:  # noqa: BLE001  the one edge where a bug of ours becomes a sentence
-        return _our_bug(error, arguments)
+    except BaseException as error:  # noqa: BLE001  the one edge where a bug of ours becomes a sentence
+        return _exit_of(error, arguments)
     finally:
-        logging.shutdown()
+        if "logging" in sys.modules:
+            sys.modules["logging"].shutdown()
     return int(result) if isinstance(result, int) else Exit.DONE
 
 
-def _our_bug(error: Exception, arguments: list[str]) -> Exit:
+def _exit_of(error: BaseException, arguments: list[str]) -> int:
+    match error:
+        case click.ClickException():
+            error.show()
+            return Exit.USAGE
+        case StopgapError():
+            click.echo(str(error), err=True)
+            return error.exit
+        case KeyboardInterrupt() | click.Abort():
+            click.echo("interrupted", err=True)
+            return Exit.INTERRUPTED
+        case BrokenPipeError():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return Exit.DONE
+        case SystemExit():
+            raise error
+    return _our_bug(error, arguments)
+
+
+def _our_bug(error: BaseException, arguments: list[str]) -> Exit:
+    import tempfile
+    import traceback
+
     with tempfile.NamedTemporaryFile("w", prefix="stopgap-bug-", suffix=".log", delete=False) as log:
         log.write(f"stopgap {__version__}, Python {sys.version}\nstopgap {' '.join(arguments)}\n\n")
         log.write("".join(traceback.format_exception(error)))
