@@ -1,3 +1,3 @@
 """What every test can ask for."""
 
-pytest_plugins = ["fixtures_prefect"]
+pytest_plugins = ["fixtures_prefect", "fixtures_sandbox"]
