@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import shutil
@@ -19,6 +20,15 @@ from stopgap.engine import server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def pytest_configure() -> None:
+    """Nothing of the user's Prefect is read or written: its settings are read when it is first imported."""
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        del os.environ[name]
+    home = tempfile.TemporaryDirectory(prefix="sg-")
+    atexit.register(home.cleanup)
+    os.environ.update(PREFECT_HOME=home.name, DO_NOT_TRACK="1", PREFECT_SERVER_ALLOW_EPHEMERAL_MODE="false")
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +60,7 @@ def prefect_database(prefect_home: Path) -> Iterator[str]:
         **as_user,
     )
     postgres = subprocess.Popen([programs / "postgres", "-D", data, "-k", data, "-h", "", "-F"], stderr=subprocess.DEVNULL, **as_user)
-    while not (data / ".s.PGSQL.5432.lock").exists():
+    while subprocess.run([programs / "pg_isready", "-h", data], stdout=subprocess.DEVNULL, check=False).returncode:
         assert postgres.poll() is None
         time.sleep(0.02)
     with psycopg.connect(host=str(data), user="prefect", password="throwaway", dbname="postgres", autocommit=True) as connection:
@@ -71,3 +81,12 @@ def prefect_server(prefect_home: Path, prefect_database: str) -> Iterator[server
 def prefect_env(prefect_server: server.PrefectServer) -> dict[str, str]:
     """The environment of a process that talks to the session's server."""
     return {**server.scrubbed(os.environ), **server.environment(prefect_server)}
+
+
+@pytest.fixture
+def prefect_settings(prefect_server: server.PrefectServer) -> Iterator[None]:
+    """Inside this test, Prefect's client talks to the session's server."""
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: prefect_server.api_url, PREFECT_API_AUTH_STRING: prefect_server.auth}):
+        yield

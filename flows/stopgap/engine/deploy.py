@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 NAME = "stopgap"  # of every deployment, beside the flow, which is named like the runbook
 TAG = "stopgap"
 MODULE = "stopgap_flows"
+_PAGE = 200  # the most that Prefect returns at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,7 @@ def _entry(runbook: Runbook) -> dict[str, Any]:
         "tags": _tags(runbook),
         "description": describe(runbook).replace("{{", "{ {"),  # Prefect would take it for a template
         "entrypoint": f"flows/{MODULE}.py:{attribute(runbook.name)}",
-        "enforce_parameter_schema": False,  # it has no place for the whole form here; the flow checks parameters in any case
+        "enforce_parameter_schema": True,
         "work_pool": {"name": "stopgap"},
     }
 
@@ -109,20 +110,24 @@ def _prune(client: SyncPrefectClient, *, keep: set[UUID]) -> None:
 def ours(client: SyncPrefectClient) -> tuple[DeploymentResponse, ...]:
     """Return every deployment that stopgap registered on this server."""
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+    from prefect.client.schemas.sorting import DeploymentSort
 
+    by_tag = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
     found: list[DeploymentResponse] = []
-    while page := client.read_deployments(deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG])), offset=len(found)):
+    while page := client.read_deployments(deployment_filter=by_tag, limit=_PAGE, sort=DeploymentSort.NAME_ASC, offset=len(found)):
         found.extend(page)
     return tuple(found)
 
 
 def _has_open_runs(client: SyncPrefectClient, deployment: UUID) -> bool:
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId, FlowRunFilterState, FlowRunFilterStateType
-    from prefect.states import TERMINAL_STATES
+    from prefect.client.schemas.objects import TERMINAL_STATES
+    from prefect.client.schemas.sorting import FlowRunSort
 
-    ended = FlowRunFilterState(type=FlowRunFilterStateType(not_any_=list(TERMINAL_STATES)))
-    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployment]), state=ended), limit=1)
-    return bool(runs)
+    is_open = FlowRunFilterState(type=FlowRunFilterStateType(not_any_=list(TERMINAL_STATES)))
+    of_it = FlowRunFilterDeploymentId(any_=[deployment])
+    open_runs = FlowRunFilter(deployment_id=of_it, state=is_open)
+    return bool(client.read_flow_runs(flow_run_filter=open_runs, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1))
 
 
 def _version(runbook: Runbook) -> str:

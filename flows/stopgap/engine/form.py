@@ -45,7 +45,9 @@ def _field(parameter: Parameter, place: int) -> dict[str, Any]:
 
 
 def _argument(parameter: Parameter, spec: Mapping[str, Any]) -> inspect.Parameter:
-    return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=parameter.schema.get("default"), annotation=_typed(spec))
+    return inspect.Parameter(
+        parameter.name, inspect.Parameter.KEYWORD_ONLY, default=parameter.schema.get("default"), annotation=_typed(spec)
+    )
 
 
 def _typed(spec: Mapping[str, Any]) -> Any:
