@@ -56,7 +56,8 @@ class Problem:
     def __str__(self) -> str:
         """Print as `file:line:column: sentence [code]  hint`."""
         tail = f"  {self.hint}" if self.hint else ""
-        return f"{self.file}:{self.position}: {self.sentence} [{self.code}]{tail}"
+        warning = "warning: " if self.severity == "warning" else ""
+        return f"{self.file}:{self.position}: {warning}{self.sentence} [{self.code}]{tail}"
 
 
 class StopgapError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -89,12 +90,10 @@ def names(expression: str) -> list[Name]:
 
 
 def functions(expression: str) -> list[Token]:
-    """Return the functions an expression calls that are not methods of a value."""
+    """Return the functions and methods an expression calls, in order."""
     words = tokens(expression)
     return [
-        word
-        for index, word in enumerate(words[:-1])
-        if word.kind == "name" and words[index + 1].text == "(" and not (index and words[index - 1].text == ".") and word.text not in _WORDS
+        word for word, following in itertools.pairwise(words) if word.kind == "name" and following.text == "(" and word.text not in _WORDS
     ]
 
 

@@ -23,41 +23,42 @@ KIND = "Runbook"
 def load(path: Path, *, known: Known | None = None) -> Runbook:
     """Read a runbook; ProblemsError with every mistake in it. Warnings do not count."""
     found, problems = document.examine(path)
-    runbook, more = check(found, known=known or _installed()) if found else (None, [])
+    return _sound(found, problems, known or installed())
+
+
+def load_all(folder: Path, *, known: Known | None = None) -> dict[str, Runbook]:
+    """Read every runbook in a folder, by name; files of another kind are passed over. ProblemsError with the mistakes of all files."""
+    against = known or installed()
+    runbooks: dict[str, Runbook] = {}
+    wrong: list[Problem] = []
+    for path in files(folder):
+        found, problems = document.examine(path)
+        if found is not None and kind_of(found.data) not in {None, KIND}:
+            continue
+        try:
+            runbook = _sound(found, problems, against)
+        except ProblemsError as error:
+            wrong += error.problems
+        else:
+            wrong += [_named_twice(found, runbooks[runbook.name])] if found and runbook.name in runbooks else []
+            runbooks.setdefault(runbook.name, runbook)
+    if wrong:
+        raise ProblemsError(wrong)
+    return runbooks
+
+
+def _sound(found: Document | None, problems: list[Problem], known: Known) -> Runbook:
+    runbook, more = check(found, known=known) if found else (None, [])
     errors = [problem for problem in [*problems, *more] if problem.severity == "error"]
     if runbook is None or errors:
         raise ProblemsError(errors)
     return runbook
 
 
-def load_all(folder: Path, *, known: Known | None = None) -> dict[str, Runbook]:
-    """Read every runbook in a folder, by name; files of another kind are passed over. ProblemsError with the mistakes of all files."""
-    against = known or _installed()
-    found: dict[str, Runbook] = {}
-    problems: list[Problem] = []
-    for path in files(folder):
-        try:
-            if not is_of_another_kind(path):
-                runbook = load(path, known=against)
-                problems += [_named_twice(runbook, found[runbook.name])] if runbook.name in found else []
-                found.setdefault(runbook.name, runbook)
-        except ProblemsError as error:
-            problems += error.problems
-    if problems:
-        raise ProblemsError(problems)
-    return found
-
-
 def files(folder: Path) -> list[Path]:
     """Return the YAML files below a folder, hidden ones left out, sorted."""
     found = [path for end in ("*.yaml", "*.yml") for path in folder.rglob(end)]
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-
-
-def is_of_another_kind(path: Path) -> bool:
-    """The file says that it is something else than a runbook: a policy, a drill."""
-    found, _ = document.examine(path)
-    return found is not None and kind_of(found.data) not in {None, KIND}
 
 
 def kind_of(data: Any) -> str | None:
@@ -74,12 +75,12 @@ def check(found: Document, *, known: Known) -> tuple[Runbook | None, list[Proble
     return (build(found) if is_sound else None), problems
 
 
-def _installed() -> Known:
+def installed() -> Known:
+    """Return what this installation knows of: its actions. Policy is left to whoever runs the runbook."""
     return knowledge.Known(actions=knowledge.actions() or None)
 
 
-def _named_twice(runbook: Runbook, first: Runbook) -> Problem:
-    found = document.read(runbook.path)
+def _named_twice(found: Document, first: Runbook) -> Problem:
     return found.problem(
-        ("name",), f'the runbook "{runbook.name}" is already in {first.path}', "duplicate-name", hint="give it another name"
+        ("name",), f'the runbook "{found.data["name"]}" is already in {first.path}', "duplicate-name", hint="give it another name"
     )

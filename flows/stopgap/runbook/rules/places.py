@@ -1,0 +1,63 @@
+"""Where a step acts, and how far: clusters and Prometheus servers that policy.yaml names, within its limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stopgap import schema
+from stopgap.runbook.rules import arguments, outline
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from stopgap.document import Document, KeyPath
+    from stopgap.policy.model import Policy
+    from stopgap.problems import Problem
+    from stopgap.runbook.known import ActionSchema, Known
+
+
+def check(found: Document, known: Known) -> Iterator[Problem]:
+    """Literal clusters, servers, namespaces and replicas of every call; each mistake in `defaults` once."""
+    if known.policy is None or known.actions is None:
+        return
+    said = set()
+    for call in outline.calls(found):
+        action = known.actions.get(call.uses)
+        for problem in _call(found, call, action, known.policy) if action else ():
+            if problem not in said:
+                said.add(problem)
+                yield problem
+
+
+def _call(found: Document, call: outline.CallOutline, action: ActionSchema, policy: Policy) -> Iterator[Problem]:
+    values = arguments.merged(found, call, action)
+    for key, names, what in (("cluster", policy.clusters, "cluster"), ("prometheus", policy.prometheus, "Prometheus server")):
+        value = _literal(values.get(key)) if key in action.fields else None
+        if isinstance(value, str) and value not in names:
+            yield _unknown(found, _path(call, key), what, value, [str(name) for name in names])
+    if not action.only_reads:
+        yield from _limits(found, call, values, policy)
+
+
+def _limits(found: Document, call: outline.CallOutline, values: Any, policy: Policy) -> Iterator[Problem]:
+    namespace, allowed = _literal(values.get("namespace")), policy.limits.namespaces
+    if isinstance(namespace, str) and allowed is not None and namespace not in allowed:
+        hint = f"policy.yaml allows {schema.listed(allowed, last='and')}" if allowed else "policy.yaml allows none"
+        yield found.problem(_path(call, "namespace"), f'nothing may be changed in the namespace "{namespace}"', "beyond-limits", hint=hint)
+    replicas, most = values.get("replicas"), policy.limits.max_replicas
+    if isinstance(replicas, int) and most is not None and replicas > most:
+        sentence = f"{replicas} replicas are more than policy.yaml allows"
+        yield found.problem(_path(call, "replicas"), sentence, "beyond-limits", hint=f"at most {most}")
+
+
+def _unknown(found: Document, path: KeyPath, what: str, value: str, names: Collection[str]) -> Problem:
+    hint = schema.nearest(value, names) or (f"policy.yaml names {schema.listed(names, last='and')}" if names else "policy.yaml names none")
+    return found.problem(path, f'policy.yaml names no {what} "{value}"', f"unknown-{what.split(maxsplit=1)[0].lower()}", hint=hint)
+
+
+def _path(call: outline.CallOutline, key: str) -> KeyPath:
+    return (*call.path, "with", key) if key in call.arguments else ("defaults", key)
+
+
+def _literal(value: Any) -> Any:
+    return None if isinstance(value, str) and "${{" in value else value
