@@ -16,7 +16,7 @@ import enum
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NewType, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NewType, Protocol, Self, TypeVar, dataclass_transform, runtime_checkable
 
 from stopgap.problems import StopgapError
 
@@ -32,6 +32,13 @@ Effect = Literal["reads", "changes"]
 Risk = Literal["low", "high"]
 Undoes = Literal["yes", "no", "depends"]
 Checked = Literal["server", "predicted", "unchecked"]
+_Class = TypeVar("_Class")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def action(cls: type[_Class]) -> type[_Class]:
+    """Make a class an action's frozen dataclass; its fields are the step's `with:`, their types are evaluated at run time."""
+    return dataclass(frozen=True, slots=True, kw_only=True)(cls)
 
 
 class TemporaryError(StopgapError):
@@ -153,6 +160,7 @@ class Action(Protocol):
     `waits` marks an action that only waits for a condition: a dry run reads it once and says `not_checked`. `permissions` are the system's
     own words for what `plan` and `apply` need: `{"kubernetes": [{"apiGroups": [...], "resources": [...], "verbs": [...]}]}`, `{"aws": ["ecs:UpdateService"]}`.
     `outputs` names the keys of `Outcome.data` with a sentence each; expressions may read no others. `default_timeout` holds when the step names none.
+    `confirms` marks an action that a human carries out: the engine asks at a gate whether it is done, and never calls it done by itself.
     """
 
     name: ClassVar[str]  # "kubernetes.scale"
@@ -160,6 +168,7 @@ class Action(Protocol):
     risk: ClassVar[Risk]
     undoes: ClassVar[Undoes]
     waits: ClassVar[bool]
+    confirms: ClassVar[bool]
     default_timeout: ClassVar[timedelta]
     permissions: ClassVar[Mapping[str, Any]]
     outputs: ClassVar[Mapping[str, str]]

@@ -1,0 +1,162 @@
+"""Keeps a dry run from changing anything: literal allow-lists for requests, and an audit hook for everything else.
+
+Two walls. The transports (`stopgap.actions.transports`) ask `check_http` and `check_kubernetes` before a request leaves. And once
+`forbid_changes` was called, the interpreter itself refuses to start programs and to connect from anywhere but such a transport, so that a
+bug in an action raises instead of acting. A hook stays for the life of the process: a dry run has a process of its own.
+
+What the hook cannot see: connections that C libraries open by themselves (libpq to our own database). Actions use none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import re
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from stopgap.problems import StopgapError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Address = tuple[str, int] | str  # a host and a port, or the path of a Unix socket
+
+HTTP_METHODS = frozenset({"GET", "HEAD"})
+# They go out as GET or POST and run or reach something inside the cluster.
+ACTING_SUBRESOURCES = frozenset({"exec", "attach", "portforward", "proxy"})
+# Only the API server's own groups are known to honour dryRun; an aggregated API may not.
+DRY_RUN_GROUPS = frozenset({"", "apps", "autoscaling", "batch", "policy", "networking.k8s.io"})
+ACCESS_REVIEW = re.compile(r"/apis/authorization\.k8s\.io/v1/selfsubjectaccessreviews")
+STARTING_PROGRAMS = frozenset(
+    {"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn"}
+)
+SENDING = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
+
+_RESOURCE = re.compile(
+    r"/(?:api|apis/(?P<group>[^/]+))/[^/]+/(?:watch/)?(?:namespaces/[^/]+/)?(?P<resource>[^/]+)(?:/[^/]+(?:/(?P<sub>.+))?)?"
+)
+_passing = threading.local()
+
+
+class DryRunViolation(StopgapError):  # noqa: N818  it is named for what happened, and DESIGN.md names it
+    """A dry run tried to change something; it was refused before anything left."""
+
+
+class OutsideAddressError(StopgapError, ConnectionRefusedError):
+    """Only loopback addresses may be reached here."""
+
+
+def check_http(method: str, url: str) -> None:
+    """DryRunViolation unless the request only reads."""
+    if method.upper() not in HTTP_METHODS:
+        raise DryRunViolation(
+            f"A dry run tried {method.upper()} {url}; it may send only {' and '.join(sorted(HTTP_METHODS))}. Nothing was sent."
+        )
+
+
+def check_kubernetes(method: str, url: str) -> None:
+    """DryRunViolation unless the request to a Kubernetes API only reads, or asks the server for its own dry run."""
+    if not _is_harmless(method.upper(), url):
+        raise DryRunViolation(
+            f"A dry run tried {method.upper()} {url}; it may read (but not exec, attach, portforward or proxy) and send changes with "
+            f"dryRun=All alone. Nothing was sent."
+        )
+
+
+def _is_harmless(method: str, url: str) -> bool:
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if path != parts.path or "//" in path or "/../" in f"{path}/" or "/./" in f"{path}/":
+        return False  # a path that the server may read in another way than we do
+    found = _RESOURCE.fullmatch(path)
+    if found and (found["resource"] == "proxy" or ACTING_SUBRESOURCES & set((found["sub"] or "").split("/"))):
+        return False
+    if method in HTTP_METHODS:
+        return True
+    if method == "POST" and ACCESS_REVIEW.fullmatch(path):
+        return True
+    asks_dry_run = parse_qs(parts.query, keep_blank_values=True).get("dryRun") == ["All"]
+    return bool(found) and asks_dry_run and (found["group"] or "") in DRY_RUN_GROUPS if found else False
+
+
+@contextlib.contextmanager
+def passage() -> Iterator[None]:
+    """Let this thread connect: the guarded transports hold it open around a request that they have checked."""
+    before = getattr(_passing, "open", False)
+    _passing.open = True
+    try:
+        yield
+    finally:
+        _passing.open = before
+
+
+def forbid_changes(allow: Iterable[Address] = ()) -> None:
+    """From now on refuse, in this process and for good, to start programs and to connect outside a guarded transport.
+
+    `allow` are addresses of our own that stay reachable: Prefect's API, our database.
+    """
+    allowed = _resolve(allow)
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in STARTING_PROGRAMS:
+            raise DryRunViolation(
+                f"A dry run tried to start a program ({event} {_show(arguments)}); it may start none. Nothing was started."
+            )
+        if event in SENDING and not getattr(_passing, "open", False) and not _is_allowed(arguments, allowed):
+            raise DryRunViolation(f"A dry run tried to connect to {_show(arguments)} past the guarded transports. Nothing was sent.")
+
+    sys.addaudithook(refuse)
+
+
+def only_loopback() -> None:
+    """From now on refuse, in this process and for good, every connection that leaves this machine."""
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in SENDING and not _is_local(arguments[1]):
+            raise OutsideAddressError(f"This process may reach loopback addresses alone, and tried {_show(arguments)}. Nothing was sent.")
+
+    sys.addaudithook(refuse)
+
+
+def _resolve(allow: Iterable[Address]) -> frozenset[Address]:
+    found: set[Address] = set()
+    for address in allow:
+        found.add(address)
+        if isinstance(address, tuple):
+            found.update((str(info[4][0]), address[1]) for info in socket.getaddrinfo(*address, type=socket.SOCK_STREAM))
+    return frozenset(found)
+
+
+def _is_allowed(arguments: tuple[Any, ...], allowed: frozenset[Address]) -> bool:
+    address = _plain(arguments[1])
+    return address is None or address in allowed
+
+
+def _plain(address: Any) -> Address | None:
+    # None is sendmsg on a socket that is connected already: its connect was judged.
+    if address is None:
+        return None
+    if isinstance(address, bytes):
+        return address.decode(errors="replace")
+    return (str(address[0]), int(address[1])) if isinstance(address, tuple) else str(address)
+
+
+def _is_local(address: Any) -> bool:
+    plain = _plain(address)
+    if plain is None or isinstance(plain, str) or plain[0] == "localhost":
+        return True
+    try:
+        found = ipaddress.ip_address(plain[0])
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None)
+    return bool((mapped or found).is_loopback)
+
+
+def _show(arguments: tuple[Any, ...]) -> str:
+    shown = [str(item) for item in arguments if not isinstance(item, socket.socket) and item is not None]
+    return " ".join(shown[:2])

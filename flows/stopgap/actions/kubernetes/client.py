@@ -1,0 +1,100 @@
+"""One cluster of policy.yaml: guarded requests with the step's deadline, and answers translated into the errors of the contract."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlencode
+
+from stopgap.actions import guard
+from stopgap.actions.contract import InDoubtError, PermanentError, TemporaryError
+from stopgap.actions.kubernetes import answers, credentials
+from stopgap.actions.transports import USER_AGENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from stopgap.actions.contract import Context
+    from stopgap.policy.model import ClusterName
+
+Kind = Literal["strategic-merge-patch", "merge-patch", "json-patch"]
+JSON = dict[str, Any]
+
+
+@contextmanager
+def connect(context: Context, cluster: ClusterName) -> Iterator[Client]:
+    """Open a client for the cluster and close its connections in the end."""
+    access = credentials.find(context, cluster)
+    client = Client(context, access)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+class Client:
+    """Speaks JSON with one API server. Nothing is repeated by itself, no redirect is followed."""
+
+    def __init__(self, context: Context, access: credentials.Access) -> None:
+        from kubernetes.client.rest import RESTClientObject
+
+        self.context = context
+        self.access = access
+        self._pool = RESTClientObject(access.configuration).pool_manager
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.clear()
+
+    def get(self, path: str, **query: str) -> JSON:
+        """Read an object or a list."""
+        return self._send("GET", path, query, body=None)
+
+    def patch(self, path: str, body: Any, *, dry_run: bool, kind: Kind = "strategic-merge-patch") -> JSON:
+        """Change an object, or with `dry_run` let the server check the change and answer with the object as it would be."""
+        query = {"dryRun": "All"} if dry_run else {}
+        return self._send("PATCH", path, query, body=body, content_type=f"application/{kind}+json")
+
+    def _send(self, method: str, path: str, query: Mapping[str, str], *, body: Any, content_type: str = "application/json") -> JSON:
+        url = f"{self.access.url}{path}" + (f"?{urlencode(query)}" if query else "")
+        if self.context.is_dry:
+            guard.check_kubernetes(method, url)
+        request = answers.Request(method, path, self.access, may_change=method != "GET" and "dryRun" not in query)
+        response = self._exchange(request, url, body=None if body is None else json.dumps(body).encode(), content_type=content_type)
+        return answers.read(request, response.status, response.headers, response.data)
+
+    def _exchange(self, request: answers.Request, url: str, *, body: bytes | None, content_type: str) -> Any:
+        import urllib3
+        from urllib3 import exceptions
+
+        left = self.context.seconds_left()
+        if left <= 0:
+            raise TemporaryError(f"{request}: the step's deadline has passed; nothing was sent.")
+        timeout = urllib3.Timeout(connect=left, read=left, total=left)
+        headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": USER_AGENT, **self._authorization()}
+        try:
+            with guard.passage():
+                return self._pool.request(request.method, url, body=body, headers=headers, timeout=timeout, retries=False, redirect=False)
+        except (exceptions.NewConnectionError, exceptions.ConnectTimeoutError, exceptions.ProxyError) as error:
+            raise TemporaryError(f"{request}: {self._place()} cannot be reached ({_cause(error)}). Nothing was sent.") from error
+        except exceptions.SSLError as error:
+            raise PermanentError(f"{request}: {self._place()} is not trusted ({_cause(error)}). Nothing was sent.") from error
+        except exceptions.HTTPError as error:
+            if request.may_change:
+                raise InDoubtError(
+                    f"{request}: {self._place()} did not answer ({_cause(error)}); the request may have been carried out."
+                ) from error
+            raise TemporaryError(f"{request}: {self._place()} did not answer ({_cause(error)}). Nothing was changed.") from error
+
+    def _authorization(self) -> dict[str, str]:
+        found = self.access.configuration.auth_settings().get("BearerToken")
+        return {found["key"]: found["value"]} if found and found["value"] else {}
+
+    def _place(self) -> str:
+        return f'the API server {self.access.url} of cluster "{self.access.cluster}"'
+
+
+def _cause(error: Exception) -> str:
+    text = str(error).split("): ", 1)[-1] if "object at 0x" in str(error) else str(error)
+    return f"{type(error).__name__}: {text}"
