@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stopgap.problems import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def data_folder() -> Path:
@@ -16,6 +22,25 @@ def data_folder() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/stopgap")
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "stopgap"
+
+
+def make(folder: Path) -> None:
+    """Make a folder for stopgap's data, private; one that exists keeps its mode.
+
+    Root's may be passed through by others (0711): PostgreSQL refuses to run as root, so its own account must reach its data below.
+    """
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+
+
+@contextlib.contextmanager
+def temporary() -> Iterator[Path]:
+    """Make a home in the temporary folder for as long as a demo or a test lasts."""
+    with tempfile.TemporaryDirectory(prefix="stopgap-", ignore_cleanup_errors=True) as folder:
+        Path(folder).rmdir()
+        make(Path(folder))
+        yield Path(folder)
 
 
 def runbooks_folder() -> Path:
