@@ -1,0 +1,1 @@
+"""The timeline's migrations, run by `stopgap.timeline.migrate`."""

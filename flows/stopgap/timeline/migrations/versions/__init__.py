@@ -1,0 +1,1 @@
+"""One module per migration; their numbers are their order."""

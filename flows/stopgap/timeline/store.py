@@ -1,0 +1,184 @@
+"""The timeline in PostgreSQL: `Timeline` on the tables, safe in threads, in many processes and on many machines.
+
+An append locks the heads of its chains (in sorted order, SEALS last, so that no two appends wait for each other in a circle), looks for
+winners of its keys, writes, and commits with synchronous_commit on. Somebody else's append to the same chain waits until then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Select, event, exc, func, select
+from sqlalchemy import create_engine as sqlalchemy_engine
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from stopgap.clock import SystemClock
+from stopgap.problems import StopgapError
+from stopgap.timeline import chain, following, rows, tables
+from stopgap.timeline.writing import Writing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from sqlalchemy import Connection, Engine
+
+    from stopgap.clock import Clock
+    from stopgap.timeline.entry import Appended, Draft, Entry
+
+_TRIES = 5  # of an append that lost a race for a key in another chain
+
+
+class TimelineUnreachableError(StopgapError):
+    """The timeline's database cannot be reached; nothing was written."""
+
+
+def create_engine(url: str) -> Engine:
+    """Connect to a database: commits are durable when they return, whatever the server's default; times are UTC."""
+    engine = sqlalchemy_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args={"connect_timeout": 10})
+    event.listen(engine, "connect", _prepare)
+    return engine
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+        )
+        cursor.execute("SELECT set_config('TimeZone', 'UTC', false)")
+    connection.commit()
+
+
+class PostgresTimeline:
+    """`Timeline` in a migrated database. One per process: after a fork it drops the connections it inherited and makes its own."""
+
+    def __init__(self, engine: Engine, *, key: bytes, clock: Clock | None = None) -> None:
+        self.engine = engine
+        self._key = key
+        self._clock = clock or SystemClock()
+        self._process = os.getpid()
+
+    def append(self, draft: Draft) -> Appended:
+        """Append, or return the entry that already has this key."""
+        return self.append_all([draft])[0]
+
+    def append_all(self, drafts: Sequence[Draft]) -> tuple[Appended, ...]:
+        """Append several in one transaction, in order."""
+        cleaned = [chain.clean(draft) for draft in drafts]
+        for attempt in itertools.count(1):
+            written: list[Entry] = []
+            try:
+                with self._connected() as connection:
+                    done = Writing(connection, key=self._key, now=self._clock.now(), written=written).write(cleaned)
+            except exc.IntegrityError:  # another chain took one of our keys meanwhile: look again, and read the winner
+                if attempt == _TRIES:
+                    raise
+                continue
+            except TimelineUnreachableError:
+                if not (written and self._was_written(written[-1])):
+                    raise
+            self._tell(written)
+            return done
+        raise AssertionError  # pragma: no cover  the loop only ends above
+
+    def find(self, key: str) -> Entry | None:
+        """Return the entry with this key."""
+        return next(iter(self._read(select(tables.entry).where(tables.entry.c.key == key))), None)
+
+    def of_chain(self, chain: str, *, after: int = 0) -> tuple[Entry, ...]:
+        """Return a chain's entries in order, those numbered above `after`."""
+        entry = tables.entry.c
+        return self._read(select(tables.entry).where(entry.chain == chain, entry.number > after).order_by(entry.number))
+
+    def of_run(self, run: str) -> tuple[Entry, ...]:
+        """Return a run's entries in order."""
+        entry = tables.entry.c
+        return self._read(select(tables.entry).where(entry.run == run, entry.run != "").order_by(entry.at, entry.chain, entry.number))
+
+    def of_kind(self, *kinds: str, since: datetime | None = None) -> tuple[Entry, ...]:
+        """Return entries of these kinds over all chains, oldest first."""
+        entry = tables.entry.c
+        query = select(tables.entry).where(entry.kind.in_(kinds)).order_by(entry.at, entry.chain, entry.number)
+        return self._read(query.where(entry.at >= since) if since else query)
+
+    def chains(self, *, limit: int = 100) -> tuple[str, ...]:
+        """Return the names of chains, the newest first; SEALS, which is our own, is not among them."""
+        head = tables.head.c
+        query = select(head.chain).where(head.chain != chain.SEALS).order_by(head.opened.desc(), head.chain.desc()).limit(limit)
+        with self._connected() as connection:
+            return tuple(connection.scalars(query))
+
+    def next_number(self, name: str) -> int:
+        """Return the next number of a counter (`INC`, `DRILL`); gaps are possible, repeats are not."""
+        query = upsert(tables.counter).values(name=name, value=1)
+        query = query.on_conflict_do_update(index_elements=["name"], set_={"value": tables.counter.c.value + 1})
+        with self._connected() as connection:
+            return int(connection.execute(query.returning(tables.counter.c.value)).scalar_one())
+
+    def follow(self, chain: str, *, after: int = 0, timeout: timedelta | None = None) -> Iterator[Entry]:
+        """Yield a chain's entries as they come; NOTIFY is a hint, a poll finds what it missed. Ends after `timeout` without one."""
+        return following.follow(self, self.engine, chain, after=after, timeout=timeout)
+
+    def seal(self) -> int:
+        """Put the head of every chain that grew since it was last sealed into SEALS; return how many. For a sweeper, now and then."""
+        head = tables.head.c
+        grown = select(tables.head).where(head.chain != chain.SEALS, head.sealed < head.number)
+        with self._connected() as connection:
+            heads = [rows.head_of(row) for row in connection.execute(grown)]
+            Writing(connection, key=self._key, now=self._clock.now()).seal(heads)
+        return len(heads)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[tuple[Mapping[str, chain.Head], Iterator[Entry]]]:
+        """Give every head and every entry (by chain and number) as they stand at one moment, entries one after the other."""
+        query = select(tables.entry).order_by(tables.entry.c.chain, tables.entry.c.number)
+        with self._connected(isolation="REPEATABLE READ") as connection:
+            heads = {row.chain: rows.head_of(row) for row in connection.execute(select(tables.head))}
+            yield heads, map(rows.entry_of, connection.execute(query, execution_options={"yield_per": 1000}))
+
+    def _read(self, query: Select[Any]) -> tuple[Entry, ...]:
+        with self._connected() as connection:
+            return tuple(map(rows.entry_of, connection.execute(query)))
+
+    @contextlib.contextmanager
+    def _connected(self, *, isolation: str = "") -> Iterator[Connection]:
+        """Open a transaction; what cannot be reached is said in a sentence."""
+        if os.getpid() != self._process:
+            self.engine.dispose(close=False)
+            self._process = os.getpid()
+        try:
+            with self.engine.connect() as connection:
+                if isolation:
+                    connection.execution_options(isolation_level=isolation)
+                with connection.begin():
+                    yield connection
+        except (exc.OperationalError, exc.InterfaceError) as error:
+            raise unreachable(self.engine, error) from error
+
+    def _was_written(self, entry: Entry) -> bool:
+        """After a connection was lost: whether the commit had gone through. Its hash names our entry and no other."""
+        with contextlib.suppress(TimelineUnreachableError):
+            found = self.find(entry.key)
+            return found is not None and found.hash == entry.hash
+        raise TimelineUnreachableError(
+            f"The connection to the timeline's database was lost while an entry of {entry.chain} was being written; it may or may not be there.\n"
+            f"Look when the database is back:  stopgap timeline show {entry.chain}"
+        )
+
+    def _tell(self, written: Sequence[Entry]) -> None:
+        """NOTIFY after the commit and apart from it: inside, it would make the appends of all chains wait for each other."""
+        with contextlib.suppress(exc.DBAPIError), self.engine.connect() as connection, connection.begin():
+            for name in {entry.chain for entry in written}:
+                connection.execute(select(func.pg_notify(following.CHANNEL, name)))
+
+
+def unreachable(engine: Engine, error: exc.DBAPIError) -> TimelineUnreachableError:
+    """Say in a sentence which database did not answer, and what its driver says; never with the password."""
+    said = str(error.orig).strip().splitlines()
+    return TimelineUnreachableError(
+        f"The timeline's database {engine.url.render_as_string(hide_password=True)} cannot be reached or refused: {said[0] if said else type(error.orig).__name__}\n"
+        "Nothing was written. Is PostgreSQL running, and is STOPGAP_DATABASE_URL right?"
+    )

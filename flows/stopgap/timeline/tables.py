@@ -1,0 +1,53 @@
+"""The tables, as SQLAlchemy Core sees them. Migrations make them; a test keeps the two equal."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, MetaData, Table, Text
+from sqlalchemy.dialects.postgresql import JSON
+
+metadata = MetaData()
+
+# JSON and not JSONB: what is hashed must be read back as it was written, and JSONB writes numbers its own way (1e22).
+entry = Table(
+    "entry",
+    metadata,
+    Column("chain", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("incident", Text, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("key", Text, nullable=False, unique=True),
+    Column("previous", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+Index("entry_of_run", entry.c.run, entry.c.at, postgresql_where=entry.c.run != "")
+Index("entry_of_kind", entry.c.kind, entry.c.at)
+
+head = Table(
+    "head",
+    metadata,
+    Column("chain", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("mac", Text, nullable=False),
+    Column("opened", DateTime(timezone=True), nullable=False),
+    Column("sealed", BigInteger, nullable=False),
+    Column("sealed_at", DateTime(timezone=True)),
+)
+Index("head_opened", head.c.opened)
+
+counter = Table(
+    "counter",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Integer, nullable=False),
+)
+
+# One row: which key the timeline is written with, without giving it away.
+signature = Table("signature", metadata, Column("fingerprint", Text, primary_key=True))
