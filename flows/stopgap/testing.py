@@ -1,0 +1,131 @@
+"""Fakes for people who write actions and runbooks, and for our own tests. Nothing shipped imports this."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from stopgap.timeline import chain, following
+from stopgap.timeline.entry import Appended, Draft, Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from stopgap.clock import Clock
+
+START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
+
+
+class ManualClock:
+    """A clock that stands still until it is told to go on; `sleep` moves it and returns at once."""
+
+    def __init__(self, start: datetime = START) -> None:
+        self._start = start
+        self._passed = timedelta()
+        self._lock = threading.Lock()
+
+    def now(self) -> datetime:
+        """Return the moment it shows."""
+        return self._start + self._passed
+
+    def monotonic(self) -> float:
+        """Return the seconds it has been moved."""
+        return self._passed.total_seconds()
+
+    def sleep(self, seconds: float) -> None:
+        """Move on by so many seconds."""
+        self.advance(timedelta(seconds=seconds))
+
+    def advance(self, by: timedelta) -> None:
+        """Move on."""
+        with self._lock:
+            self._passed += by
+
+    def set_back(self, by: timedelta) -> None:
+        """Go wrong as machines' clocks do: `now` jumps back, `monotonic` does not."""
+        self._start -= by
+
+
+class MemoryTimeline:
+    """The timeline in memory: passes the tests of the one in PostgreSQL, and is gone with the process. Safe in threads."""
+
+    def __init__(self, *, clock: Clock | None = None, key: bytes = b"a key for tests only") -> None:
+        self._clock = clock or ManualClock()
+        self._key = key
+        self._changed = threading.Condition(threading.RLock())
+        self._entries: dict[str, list[Entry]] = {}
+        self._heads: dict[str, chain.Head] = {}
+        self._by_key: dict[str, Entry] = {}
+        self._counters: Counter[str] = Counter()
+
+    def append(self, draft: Draft) -> Appended:
+        """Append, or return the entry that already has this key."""
+        return self.append_all([draft])[0]
+
+    def append_all(self, drafts: Sequence[Draft]) -> tuple[Appended, ...]:
+        """Append several, in order."""
+        cleaned = [chain.clean(draft) for draft in drafts]
+        with self._changed:
+            done = tuple(map(self._append, cleaned))
+            self._changed.notify_all()
+        return done
+
+    def find(self, key: str) -> Entry | None:
+        """Return the entry with this key."""
+        return self._by_key.get(key)
+
+    def of_chain(self, chain: str, *, after: int = 0) -> tuple[Entry, ...]:
+        """Return a chain's entries in order, those numbered above `after`."""
+        with self._changed:
+            return tuple(self._entries.get(chain, ())[after:])
+
+    def of_run(self, run: str) -> tuple[Entry, ...]:
+        """Return a run's entries in order."""
+        return tuple(entry for entry in self._all() if run and entry.run == run)
+
+    def of_kind(self, *kinds: str, since: datetime | None = None) -> tuple[Entry, ...]:
+        """Return entries of these kinds over all chains, oldest first."""
+        return tuple(entry for entry in self._all() if entry.kind in kinds and (since is None or entry.at >= since))
+
+    def chains(self, *, limit: int = 100) -> tuple[str, ...]:
+        """Return the names of chains, the newest first."""
+        with self._changed:
+            heads = sorted(self._heads.values(), key=lambda head: (head.opened, head.chain), reverse=True)
+        return tuple(head.chain for head in heads if head.chain != chain.SEALS)[:limit]
+
+    def next_number(self, name: str) -> int:
+        """Return the next number of a counter."""
+        with self._changed:
+            self._counters[name] += 1
+            return self._counters[name]
+
+    def follow(self, chain: str, *, after: int = 0, timeout: timedelta | None = None) -> Iterator[Entry]:
+        """Yield a chain's entries as they come. Ends after `timeout` (of real time) without one."""
+
+        def read(number: int) -> tuple[Entry, ...]:
+            return self.of_chain(chain, after=number)
+
+        def wait(seconds: float) -> None:
+            with self._changed:
+                self._changed.wait(min(seconds, 0.05))
+
+        return following.entries(read, wait, after=after, timeout=timeout)
+
+    def _append(self, draft: Draft) -> Appended:
+        if draft.key in self._by_key:
+            return Appended(self._by_key[draft.key], won=False)
+        head = self._heads.get(draft.chain)
+        entry = chain.link(draft, head=head, at=self._clock.now(), key=self._key)
+        self._heads[draft.chain] = chain.head_of(entry, before=head, key=self._key)
+        self._entries.setdefault(draft.chain, []).append(entry)
+        self._by_key[entry.key] = entry
+        if head is None and draft.chain != chain.SEALS:
+            self._append(chain.clean(chain.seal(self._heads[draft.chain])))
+        return Appended(entry, won=True)
+
+    def _all(self) -> list[Entry]:
+        with self._changed:
+            entries = [entry for entries in self._entries.values() for entry in entries]
+        return sorted(entries, key=lambda entry: (entry.at, entry.chain, entry.number))
