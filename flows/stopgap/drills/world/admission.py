@@ -26,6 +26,15 @@ _NAME_RULE = (
 )
 
 
+_FIRST_STATUS: dict[str, Json] = {
+    "namespaces": {"phase": "Active"},
+    "deployments": {},
+    "services": {"loadBalancer": {}},
+    "horizontalpodautoscalers": {"currentReplicas": 0, "desiredReplicas": 0},
+    "resourcequotas": {},
+}
+
+
 def admit(kind: Kind, item: Json, old: Json | None) -> None:
     """Fill in defaults, then validate; `old` is the present state of an update. Refusal 400 or 422."""
     _default(kind, item)
@@ -46,8 +55,8 @@ def _default(kind: Kind, item: Json) -> None:
         _default_service(_spec(item))
     elif kind is kinds.AUTOSCALERS:
         _spec(item).setdefault("minReplicas", 1)
-    elif kind is kinds.NAMESPACES:
-        item.setdefault("status", {"phase": "Active"})
+    if kind.plural in _FIRST_STATUS:
+        item.setdefault("status", dict(_FIRST_STATUS[kind.plural]))
 
 
 def _spec(item: Json) -> Json:

@@ -107,7 +107,7 @@ class Api:
         if not isinstance(request.body, dict):
             raise refusals.bad_request("the body is not a JSON object")
         kind, store = request.kind, self.cluster.store
-        item = {key: value for key, value in copy.deepcopy(request.body).items() if key not in ("kind", "apiVersion")}
+        item = {key: value for key, value in copy.deepcopy(request.body).items() if key not in ("kind", "apiVersion", "status")}
         if kind is kinds.AUTOSCALERS:
             item = autoscaling.from_version(request.version, item)
         item.setdefault("metadata", {})
