@@ -1,0 +1,120 @@
+"""A gate's life on the timeline: asked, answered, voided, expired. Folded from entries, kept nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from stopgap.approvals.model import Answer, Answered, Gate, Question, bind
+from stopgap.clock import format_duration, parse_duration
+from stopgap.incidents.model import RunId
+from stopgap.policy.model import PersonId, RoleName
+from stopgap.runbook.model import StepId
+from stopgap.timeline.entry import Draft
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import timedelta
+
+    from stopgap.incidents.model import Run
+    from stopgap.runbook.model import ApprovalRequest
+    from stopgap.timeline.entry import Entry, Timeline
+
+
+def ask(  # noqa: PLR0913  each is a part of the question, all by keyword
+    timeline: Timeline,
+    run: Run,
+    *,
+    step: StepId,
+    question: Question,
+    request: ApprovalRequest,
+    expires: timedelta,
+    asks: Mapping[str, Any],
+    text: str,
+    allow_self: bool,
+) -> Gate:
+    """Ask in a new round; of two who ask at once one wins and both get that gate."""
+    last = latest(timeline.of_run(run.id), step)
+    number = last.round + 1 if last else 1
+    escalate = request.escalate
+    draft = Draft(
+        chain=run.incident,
+        incident=run.incident,
+        run=run.id,
+        step=step,
+        kind="gate.asked",
+        actor="stopgap",
+        key=f"gate.asked/{run.id}/{step}/{number}",
+        text=text,
+        data={
+            "round": number,
+            "question": str(question),
+            "digest": bind(run=run.id, step=step, round=number, asks=asks),
+            "by": list(request.by),
+            "approvers": request.approvers,
+            "expires": format_duration(expires),
+            "escalate_after": format_duration(escalate.after) if escalate else "",
+            "escalate_to": escalate.to if escalate else "",
+            "starter": run.starter,
+            "allow_self": allow_self,
+            "asks": dict(asks),
+        },
+    )
+    return _asked(timeline.append(draft).entry)
+
+
+def latest(entries: Iterable[Entry], step: StepId) -> Gate | None:
+    """Return the newest round of a step's gate; None when it never asked."""
+    found: Gate | None = None
+    for entry in entries:
+        if entry.step != step:
+            continue
+        if entry.kind == "gate.asked":
+            found = _asked(entry)
+        elif found and entry.kind in _KINDS and entry.data.get("round") == found.round:
+            found = _answered(found, entry)
+    return found
+
+
+def waiting(entries: Iterable[Entry]) -> Gate | None:
+    """Return the gate a run waits at, if it waits at one; a run asks one question at a time."""
+    asked: dict[StepId, list[Entry]] = {}
+    for entry in entries:
+        if entry.kind.startswith("gate."):
+            asked.setdefault(StepId(entry.step), []).append(entry)
+    gates = [gate for step, found in asked.items() if (gate := latest(found, step)) and gate.is_open]
+    return max(gates, key=lambda gate: gate.asked_at, default=None)
+
+
+_KINDS = frozenset({"gate.answered", "gate.refused", "gate.decided", "gate.voided", "gate.expired"})
+
+
+def _asked(entry: Entry) -> Gate:
+    data = entry.data
+    return Gate(
+        run=RunId(entry.run),
+        step=StepId(entry.step),
+        round=data["round"],
+        question=Question(data["question"]),
+        digest=data["digest"],
+        by=tuple(map(RoleName, data["by"])),
+        approvers=data["approvers"],
+        expires=parse_duration(data["expires"]),
+        asked_at=entry.at,
+        starter=data["starter"],
+        allow_self=data["allow_self"],
+        asks=data["asks"],
+        escalate_after=parse_duration(data["escalate_after"]) if data["escalate_after"] else None,
+        escalate_to=RoleName(data["escalate_to"]) if data["escalate_to"] else None,
+    )
+
+
+def _answered(gate: Gate, entry: Entry) -> Gate:
+    if entry.kind == "gate.answered":
+        answer = Answered(person=PersonId(entry.actor), answer=Answer(entry.data["answer"]), reason=entry.data["reason"])
+        return replace(gate, answers=(*gate.answers, answer)) if gate.is_open else gate
+    if entry.kind == "gate.refused":
+        return replace(gate, refused=(*gate.refused, entry.text))
+    if entry.kind == "gate.voided":
+        return replace(gate, voided=True)
+    return replace(gate, decided=gate.decided or entry)

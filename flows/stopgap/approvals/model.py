@@ -1,0 +1,153 @@
+"""`Gate`: one question to people, and what may be answered."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from stopgap.policy.model import PersonId, RoleName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime, timedelta
+
+    from stopgap.incidents.model import RunId
+    from stopgap.runbook.model import StepId
+    from stopgap.timeline.entry import Entry
+
+
+class Question(enum.StrEnum):
+    """What a gate asks."""
+
+    APPROVE = "approve"  # may this change be made?
+    DOUBT = "doubt"  # a step started and nobody knows what became of it
+    CONFIRM = "confirm"  # a human does the step: has it been done?
+    OUTCOME = "outcome"  # a drill: how did this step end?
+
+
+class Answer(enum.StrEnum):
+    """What may be decided; the values are the words in the form."""
+
+    APPROVE = "approve"
+    SKIP = "skip this step"
+    STOP = "stop the run"
+    UNDO = "stop and undo"
+    DONE = "it is done"
+    AGAIN = "try again"
+    WORKED = "it worked"
+    FAILED = "it failed"
+
+
+ANSWERS: Mapping[Question, tuple[Answer, ...]] = {
+    Question.APPROVE: (Answer.APPROVE, Answer.SKIP, Answer.STOP, Answer.UNDO),
+    Question.DOUBT: (Answer.DONE, Answer.AGAIN, Answer.STOP),
+    Question.CONFIRM: (Answer.DONE, Answer.SKIP, Answer.STOP),
+    Question.OUTCOME: (Answer.WORKED, Answer.FAILED, Answer.STOP),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """An answer that counts."""
+
+    person: PersonId
+    answer: Answer
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """A question that waits for people.
+
+    `digest` binds an answer to run, step, round and exactly what is asked; 16 hexadecimal digits. `by` empty: any person in policy.
+    `expires_at` and the moment of escalation are counted from when the gate was asked, on the timeline's clock.
+    """
+
+    run: RunId
+    step: StepId
+    round: int
+    question: Question
+    digest: str
+    by: tuple[RoleName, ...]
+    approvers: int
+    expires: timedelta
+    asked_at: datetime
+    starter: str
+    allow_self: bool
+    asks: Mapping[str, Any] = field(default_factory=dict)  # what the form shows: the change, the difference, the reason for asking
+    escalate_after: timedelta | None = None
+    escalate_to: RoleName | None = None
+    answers: tuple[Answered, ...] = ()
+    refused: tuple[str, ...] = ()
+    decided: Entry | None = None
+    voided: bool = False
+
+    @property
+    def expires_at(self) -> datetime:
+        """From this moment on only expiry can happen."""
+        return self.asked_at + self.expires
+
+    @property
+    def approved_by(self) -> tuple[PersonId, ...]:
+        """The different people who approved, in order."""
+        return tuple(dict.fromkeys(each.person for each in self.answers if each.answer is Answer.APPROVE))
+
+    @property
+    def is_open(self) -> bool:
+        """It still waits for an answer."""
+        return self.decided is None and not self.voided
+
+    @property
+    def answer(self) -> Answer | None:
+        """What was decided; None while open, and when it expired."""
+        if self.decided is None or self.decided.kind == "gate.expired":
+            return None
+        return Answer(self.decided.data["answer"])
+
+    @property
+    def has_expired(self) -> bool:
+        """Nobody decided in time."""
+        return self.decided is not None and self.decided.kind == "gate.expired"
+
+    def roles(self, now: datetime) -> tuple[RoleName, ...]:
+        """Return who may decide at this moment: `by`, and the next role once the question was escalated."""
+        if self.escalate_to and self.escalate_after is not None and now >= self.asked_at + self.escalate_after:
+            return (*self.by, self.escalate_to)
+        return self.by
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """Somebody's answer, as it came in.
+
+    `id` is the same whenever this very answer is read again (`form/<flow run>/<key>`, or a fresh one for each `stopgap approve`), so that
+    it is decided once. `channel` says how it came: "Prefect form", "terminal".
+    """
+
+    id: str
+    person: str
+    answer: str
+    digest: str
+    reason: str
+    channel: str
+
+    @classmethod
+    def of_form(cls, *, id: str, fields: Mapping[str, Any]) -> Self:  # noqa: A002  the field's own name
+        """Read what the Prefect form sent; anything may stand in it."""
+        return cls(
+            id=id,
+            person=str(fields.get("name", "")).strip(),
+            answer=str(fields.get("decision", "")),
+            digest=str(fields.get("change", "")),
+            reason=str(fields.get("reason") or "").strip(),
+            channel="Prefect form",
+        )
+
+
+def bind(*, run: str, step: str, round: int, asks: Mapping[str, Any]) -> str:  # noqa: A002  the field's word
+    """Return the digest of a question: 16 hexadecimal digits over run, step, round and everything that is asked."""
+    text = json.dumps({"run": run, "step": step, "round": round, "asks": asks}, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

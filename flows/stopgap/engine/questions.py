@@ -1,0 +1,148 @@
+"""What a run asks people, and what follows from their answer."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from stopgap.approvals import decide, gate as gates
+from stopgap.approvals.model import Answer, Gate, Question
+from stopgap.engine import attempt
+from stopgap.plan import explain, gates as needs
+from stopgap.runbook.model import ApprovalRequest, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stopgap.actions.contract import Action, Change
+    from stopgap.engine.stage import Part, Stage
+    from stopgap.engine.work import Work
+
+AT_LEAST = timedelta(minutes=5)  # what a question that is asked anew always leaves to answer it
+
+
+async def approved(work: Work, part: Part, stage: Stage, action: Action) -> Change | None:
+    """Return the change as it is allowed to be made now; None when the step ended at its gate instead.
+
+    An approval counts for exactly the change it was given for: the live state is read again here, and what differs is asked anew.
+    """
+    gate = await _answered(work, part, stage)
+    change = await asyncio.to_thread(_plan, work, part, action)
+    request = part.request(action, change)
+    if request is None:
+        return change
+    while True:
+        if gate and not gate.voided and gate.asks.get("digest") == change.digest:
+            return change if gate.answer is Answer.APPROVE else await asyncio.to_thread(_refused, work, part, gate)
+        if gate and gate.decided and gate.answer is not Answer.APPROVE:
+            return await asyncio.to_thread(_refused, work, part, gate)
+        await asyncio.to_thread(_ask_approval, work, part, action, change, request=request, before=gate)
+        gate = await _answered(work, part, stage)
+        change = await asyncio.to_thread(_plan, work, part, action)
+
+
+async def ask(work: Work, part: Part, stage: Stage, *, question: Question, asks: Mapping[str, Any]) -> Gate:
+    """Ask about a step, or go on with the same question asked before; returns the decided gate."""
+    gate = await asyncio.to_thread(_latest, work, part)
+    same = gate is not None and gate.question is question and not gate.voided and dict(gate.asks) == dict(asks)
+    if gate is None or not same:
+        request = part.step.approval or ApprovalRequest(by=work.policy.approvals.high_risk if question is Question.DOUBT else ())
+        text = f"{part.step.name}: {asks['why']}"
+        gate = await asyncio.to_thread(_ask, work, part, question, request, asks, text)
+    return await stage.wait(gate)
+
+
+async def confirmed(work: Work, part: Part, stage: Stage, action: Action) -> None:
+    """Let a human do the step, and say so."""
+    change = await asyncio.to_thread(_plan, work, part, action)
+    gate = await ask(work, part, stage, question=Question.CONFIRM, asks={"why": change.summary, "notes": list(change.notes)})
+    if gate.answer is Answer.DONE and gate.decided:
+        text = f"{part.step.name}: {gate.decided.actor} did it"
+        await stage.show(part, lambda: _ended(work, part, text))
+    else:
+        await asyncio.to_thread(_refused, work, part, gate)
+
+
+def why_empty(gate: Gate) -> str:
+    """Return the sentence of a gate that was not approved."""
+    return gate.decided.text if gate.decided else "not decided"
+
+
+async def _answered(work: Work, part: Part, stage: Stage) -> Gate | None:
+    gate = await asyncio.to_thread(_latest, work, part)
+    if gate and gate.question is Question.APPROVE and gate.is_open:
+        return await stage.wait(gate)
+    return gate if gate and gate.question is Question.APPROVE else None
+
+
+def _latest(work: Work, part: Part) -> Gate | None:
+    return gates.latest(work.entries(), part.step.id)
+
+
+def _plan(work: Work, part: Part, action: Action) -> Change:
+    change = attempt.plan(work, part, action)
+    last = next((entry for entry in reversed(work.entries()) if entry.kind == "step.planned" and entry.step == part.step.id), None)
+    if last is None or last.data["change"] != change.to_json():
+        work.planned(part.step, action, change)
+    return change
+
+
+def _ask_approval(  # noqa: PLR0913  one question's parts
+    work: Work, part: Part, action: Action, change: Change, *, request: tuple[ApprovalRequest, str], before: Gate | None
+) -> Gate:
+    wanted, why = request
+    asks: dict[str, Any] = {
+        "why": why,
+        "uses": action.name,
+        "digest": change.digest,
+        "undoes": action.undoes,
+        "change": {name: value for name, value in change.to_json().items() if name not in {"precondition", "undo"}},
+    }
+    if before and not before.is_open and before.answer is Answer.APPROVE:
+        asks["differs"] = _difference(before, change)
+        decide.void(work.timeline, work.run(), before, why=f"{part.step.name}: the approval is void, because the change is no longer the one approved")
+    left = before.expires_at - work.clock.now() if before else None
+    expires = max(left, AT_LEAST) if left is not None else None
+    return _ask(work, part, Question.APPROVE, wanted, asks, f"{part.step.name}: may this be done? {change.summary}", expires=expires)
+
+
+def _difference(before: Gate, change: Change) -> str:
+    old, new = before.asks["change"], change.to_json()
+    return explain.diff({"now": old["now"], "after": old["after"]}, {"now": new["now"], "after": new["after"]})
+
+
+def _ask(  # noqa: PLR0913  one question's parts
+    work: Work,
+    part: Part,
+    question: Question,
+    request: ApprovalRequest,
+    asks: Mapping[str, Any],
+    text: str,
+    *,
+    expires: timedelta | None = None,
+) -> Gate:
+    return gates.ask(
+        work.timeline,
+        work.run(),
+        step=part.step.id,
+        question=question,
+        request=request,
+        expires=expires or request.expires or work.policy.approvals.expires,
+        asks=asks,
+        text=text,
+        allow_self=work.policy.approvals.allow_self,
+    )
+
+
+def _refused(work: Work, part: Part, gate: Gate) -> None:
+    """End a step at its gate: the run goes on after a skip, and ends after a stop."""
+    if gate.has_expired:
+        work.finished(part.step, Status.EXPIRED, f"{part.step.name}: {why_empty(gate)}")
+        return
+    ends = {Answer.STOP: "stop", Answer.UNDO: "undo"}.get(gate.answer or Answer.STOP, "")
+    work.finished(part.step, Status.REJECTED, f"{part.step.name}: {why_empty(gate)}", ends=ends)
+
+
+def _ended(work: Work, part: Part, text: str) -> None:
+    work.finished(part.step, Status.DONE, text)

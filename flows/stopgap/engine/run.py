@@ -1,0 +1,100 @@
+"""Carries a whole run out: its steps in order, what follows from each end, and the end of the run."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from stopgap.engine import life, undo
+from stopgap.engine.stage import Part
+from stopgap.incidents.model import RunEnd, StepRecord
+from stopgap.plan import gates, prepare
+from stopgap.problems import StopgapError
+from stopgap.runbook.model import Status, Step
+
+if TYPE_CHECKING:
+    from stopgap.actions.contract import Action, Change
+    from stopgap.engine.stage import Stage
+    from stopgap.engine.work import Work
+    from stopgap.runbook.model import ApprovalRequest
+
+ENDS = {Status.REJECTED: RunEnd.REJECTED, Status.EXPIRED: RunEnd.EXPIRED, Status.DONE: RunEnd.DONE, Status.NOT_CHECKED: RunEnd.DONE}
+
+
+async def carry_out(work: Work, stage: Stage) -> RunEnd:
+    """Bring a run to its end, from wherever the journal says it is."""
+    run = await asyncio.to_thread(work.run)
+    if run.end is not None:
+        return run.end
+    await asyncio.to_thread(_begin, work)
+    await stage.tell()
+    end, left = await _steps(work, stage)
+    await asyncio.to_thread(_finish, work, end, left)
+    await stage.tell()
+    return end
+
+
+def _begin(work: Work) -> None:
+    work.write("run.started", f"{work.runbook.title} started", key=f"run.started/{work.id}", version=work.runbook.digest)
+
+
+async def _steps(work: Work, stage: Stage) -> tuple[RunEnd, tuple[str, ...]]:
+    try:
+        prepare.refuse_unbuilt(work.runbook)
+    except StopgapError as error:
+        await asyncio.to_thread(work.write, "note", str(error))
+        return RunEnd.FAILED, ()
+    last: StepRecord | None = None
+    for step in work.runbook.steps:
+        if (await asyncio.to_thread(work.run)).aborted_by:
+            return RunEnd.ABORTED, ()
+        record = await life.carry_out(work, part(work, step), stage)
+        await stage.tell()
+        stop = _stops(step, record)
+        if stop == "undo":
+            return _end(record), await undo.take_back(work, stage)
+        if stop == "stop":
+            return _end(record), ()
+        last = last if record.status is Status.SKIPPED else record
+    return (_end(last) if last else RunEnd.DONE), ()
+
+
+def part(work: Work, step: Step) -> Part:
+    """Return a runbook's step as the thing to carry out."""
+
+    def build() -> Action:
+        if step.call is None:
+            raise prepare.NotBuiltError
+        return work.action(step.call)
+
+    def request(action: Action, _change: Change) -> tuple[ApprovalRequest, str] | None:
+        run = work.run()
+        first = not any(each.is_started for each in run.steps.values())
+        return gates.request(step, action, work.policy, unknown_starter=not run.starter and first)
+
+    return Part(step=step, uses=step.call.uses if step.call else "", build=build, request=request)
+
+
+def _stops(step: Step, record: StepRecord) -> str:
+    if record.ends:
+        return record.ends
+    if record.status in {Status.FAILED, Status.EXPIRED, Status.UNKNOWN}:
+        return {"stop": "stop", "rollback": "undo", "continue": ""}[step.on_failure]
+    return ""
+
+
+def _end(record: StepRecord) -> RunEnd:
+    return ENDS.get(record.status or Status.FAILED, RunEnd.FAILED)
+
+
+def _finish(work: Work, end: RunEnd, left: tuple[str, ...]) -> None:
+    run = work.run()
+    done = [step.id for step in work.runbook.steps if (found := run.steps.get(step.id)) and found.status is Status.DONE]
+    ended = [step.id for step in work.runbook.steps if (found := run.steps.get(step.id)) and found.status]
+    not_done = [step.id for step in work.runbook.steps if step.id not in done]
+    text = f"{work.runbook.title}: {end}. Done: {', '.join(done) or 'nothing'}. Not done: {', '.join(not_done) or 'nothing'}."
+    if left:
+        text += f" Left standing: {'; '.join(left)}."
+    work.write(
+        "run.finished", text, key=f"run.finished/{work.id}", end=str(end), done=done, ended=ended, not_done=not_done, left_standing=list(left)
+    )

@@ -1,0 +1,39 @@
+"""What a run is carried out on. Prefect in production; the life of a step knows only this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stopgap.actions.contract import Action, Change
+    from stopgap.approvals.model import Gate
+    from stopgap.runbook.model import ApprovalRequest, Step
+
+
+class Stage(Protocol):
+    """Waits for people and shows work."""
+
+    async def wait(self, gate: Gate) -> Gate:
+        """Return the gate once it is no longer open; may leave the process for as long as that takes."""
+
+    async def show(self, part: Part, body: Callable[[], None]) -> None:
+        """Do a stretch of work in a thread, where people can see it."""
+
+    async def tell(self) -> None:
+        """Show the timeline as it is now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A step to carry out: one of the runbook's, or the undo of one.
+
+    `build` gives its action; `request` the gate it needs for a change, with the reason, or None.
+    """
+
+    step: Step
+    uses: str
+    build: Callable[[], Action]
+    request: Callable[[Action, Change], tuple[ApprovalRequest, str] | None]

@@ -1,0 +1,122 @@
+"""`Work`: one run being carried out: what it reads from, writes to and may do. Knows nothing of Prefect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from stopgap.actions.contract import Context
+from stopgap.incidents import fold
+from stopgap.incidents.model import Mode, StepRecord
+from stopgap.plan import prepare
+from stopgap.timeline.entry import Draft
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stopgap.actions.contract import Action, Change
+    from stopgap.clock import Clock
+    from stopgap.incidents.model import Run, RunId
+    from stopgap.policy.model import Policy
+    from stopgap.runbook.model import Call, Runbook, Status, Step, StepId
+    from stopgap.timeline.entry import Entry, Timeline
+
+LOOK = timedelta(seconds=30)  # the longest that planning or probing one step waits for a system
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A run, its runbook, the policy that holds, and the timeline that is its memory."""
+
+    timeline: Timeline
+    clock: Clock
+    policy: Policy
+    runbook: Runbook
+    id: RunId
+    mode: Mode
+    parameters: Mapping[str, Any]
+
+    def run(self) -> Run:
+        """Return the run as the timeline has it now."""
+        return fold.find_run(self.timeline, self.id)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return the run's entries."""
+        return self.timeline.of_run(self.id)
+
+    def record(self, step: StepId) -> StepRecord:
+        """Return what the journal says of a step."""
+        return self.run().steps.get(step, StepRecord(id=step))
+
+    def names(self) -> dict[str, Any]:
+        """Return what expressions may read now."""
+        run = self.run()
+        incident = fold.find_incident(self.timeline, run.incident)
+        return prepare.names(
+            parameters=self.parameters,
+            steps=run.steps,
+            incident={"id": incident.id, "severity": str(incident.severity)},
+            run={"id": run.id},
+        )
+
+    def action(self, call: Call) -> Action:
+        """Render a call and build its action; the same call renders the same on re-entry, from what the journal recorded."""
+        return prepare.action(self.runbook, call, self.names())
+
+    def context(self, *, mark: str, within: timedelta) -> Context:
+        """Return where an action works, with its deadline counted from now."""
+        return Context(
+            policy=self.policy,
+            clock=self.clock,
+            deadline=self.clock.now() + within,
+            mark=mark,
+            mode="live" if self.mode is Mode.LIVE else "dry",
+        )
+
+    def mark(self, step: StepId, attempt: int) -> str:
+        """Return the mark that an attempt's effect carries."""
+        return f"{self.id}/{step}/{attempt}"
+
+    def write(self, kind: str, text: str, *, step: StepId | None = None, key: str = "", actor: str = "stopgap", **data: Any) -> Entry:
+        """Append an entry of this run; with a `key`, return whoever's entry has it."""
+        run = self.run()
+        draft = Draft(
+            chain=run.incident, incident=run.incident, run=run.id, step=step or "", kind=kind, actor=actor, text=text, key=key, data=data
+        )
+        return self.timeline.append(draft).entry
+
+    def planned(self, step: Step, action: Action, change: Change) -> None:
+        """Journal what the step would change."""
+        self.write("step.planned", change.summary, step=step.id, uses=action.name, change=change.to_json())
+
+    def started(self, step: Step, action: Action, change: Change) -> int:
+        """Journal, durably, that an attempt begins; return its number."""
+        attempt = self.record(step.id).attempt + 1
+        self.write(
+            "step.started",
+            f"{step.name}: {change.summary}",
+            step=step.id,
+            key=f"step.started/{self.id}/{step.id}/{attempt}",
+            attempt=attempt,
+            uses=action.name,
+            change=change.to_json(),
+            digest=change.digest,
+        )
+        return attempt
+
+    def applied(self, step: Step, text: str, *, attempt: int, output: Mapping[str, Any]) -> None:
+        """Journal that the effect happened."""
+        key = f"step.applied/{self.id}/{step.id}/{attempt}"
+        self.write("step.applied", text, step=step.id, key=key, attempt=attempt, output=dict(output))
+
+    def retried(self, step: Step, text: str, *, attempt: int, excused: bool) -> None:
+        """Journal that an attempt left no effect behind; an excused one does not count against `retry`."""
+        key = f"step.retried/{self.id}/{step.id}/{attempt}"
+        self.write("step.retried", text, step=step.id, key=key, attempt=attempt, excused=excused)
+
+    def finished(self, step: Step, status: Status, text: str, *, ends: str = "", **data: Any) -> Status:
+        """Journal how the step ended."""
+        key = f"step.finished/{self.id}/{step.id}"
+        entry = self.write("step.finished", text, step=step.id, key=key, status=str(status), ends=ends, **data)
+        return type(status)(entry.data["status"])

@@ -1,0 +1,152 @@
+"""Entries -> Incident, entries -> Run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from stopgap.incidents.model import Incident, IncidentId, Mode, Run, RunEnd, RunId, StepRecord
+from stopgap.policy.model import Severity
+from stopgap.problems import StopgapError
+from stopgap.runbook.model import Status, StepId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from stopgap.timeline.entry import Entry, Timeline
+
+
+class UnknownIncidentError(StopgapError):
+    """There is no such incident."""
+
+
+class UnknownRunError(StopgapError):
+    """There is no such run."""
+
+
+def incident(entries: Iterable[Entry]) -> Incident | None:
+    """Fold a chain's entries; None when it holds no opened incident."""
+    found: Incident | None = None
+    for entry in entries:
+        if entry.kind == "incident.opened":
+            found = Incident(
+                id=IncidentId(entry.incident),
+                title=entry.data["title"],
+                severity=Severity(entry.data["severity"]),
+                opened_at=entry.at,
+                opened_by=entry.actor,
+            )
+        elif entry.kind == "incident.severity" and found:
+            found = replace(found, severity=Severity(entry.data["severity"]))
+    return found
+
+
+def run(entries: Iterable[Entry]) -> Run | None:
+    """Fold a run's entries; None when nobody asked for that run."""
+    folded: Run | None = None
+    for entry in entries:
+        if entry.kind == "run.requested":
+            folded = _requested(entry)
+        elif folded and entry.kind in _RUN:
+            folded = _RUN[entry.kind](folded, entry)
+        elif folded and entry.kind in _STEP:
+            step = folded.steps.get(StepId(entry.step), StepRecord(id=StepId(entry.step)))
+            folded = replace(folded, steps={**folded.steps, step.id: _STEP[entry.kind](step, entry)})
+    return folded
+
+
+def find_run(timeline: Timeline, name: str) -> Run:
+    """Return the run called `name` (`INC-12.1`), or the only run of an incident called `name` (`INC-12`)."""
+    found = run(timeline.of_run(name))
+    if found:
+        return found
+    runs = sorted({entry.run for entry in timeline.of_chain(name) if entry.kind == "run.requested"})
+    if len(runs) == 1:
+        return find_run(timeline, runs[0])
+    if runs:
+        raise UnknownRunError(f"{name} has {len(runs)} runs: {', '.join(runs)}. Say which one.")
+    newest = [each.run for each in timeline.of_kind("run.requested")][-5:]
+    known = f"The newest are {', '.join(reversed(newest))}." if newest else "Nothing has been run yet:  stopgap run RUNBOOK"
+    raise UnknownRunError(f'There is no run "{name}". {known}')
+
+
+def find_incident(timeline: Timeline, name: str) -> Incident:
+    """Return the incident called `name`."""
+    found = incident(timeline.of_chain(name))
+    if found is None:
+        raise UnknownIncidentError(f'There is no incident "{name}". The newest are {", ".join(timeline.chains(limit=5)) or "none yet"}.')
+    return found
+
+
+def _requested(entry: Entry) -> Run:
+    data = entry.data
+    return Run(
+        id=RunId(entry.run),
+        incident=IncidentId(entry.incident),
+        runbook=data["runbook"],
+        digest=data["digest"],
+        mode=Mode(data["mode"]),
+        parameters=data["parameters"],
+        starter=data["starter"],
+        requested_at=entry.at,
+        given=data.get("given", {}),
+        scenario=data.get("scenario", ""),
+    )
+
+
+def _scheduled(run: Run, entry: Entry) -> Run:
+    return replace(run, flow_run=entry.data["flow_run"])
+
+
+def _abort_asked(run: Run, entry: Entry) -> Run:
+    return replace(run, aborted_by=entry.actor)
+
+
+def _run_finished(run: Run, entry: Entry) -> Run:
+    return replace(run, end=RunEnd(entry.data["end"]), ended_at=entry.at)
+
+
+def _started(step: StepRecord, entry: Entry) -> StepRecord:
+    data = entry.data
+    return replace(
+        step,
+        attempt=data["attempt"],
+        change=data["change"],
+        uses=data["uses"],
+        is_started=True,
+        started_at=entry.at,
+        applied="",
+    )
+
+
+def _applied(step: StepRecord, entry: Entry) -> StepRecord:
+    return replace(step, applied=entry.text, output=entry.data.get("output", {}))
+
+
+def _retried(step: StepRecord, entry: Entry) -> StepRecord:
+    return replace(step, is_started=False, excused=step.excused + bool(entry.data["excused"]))
+
+
+def _finished(step: StepRecord, entry: Entry) -> StepRecord:
+    data = entry.data
+    return replace(
+        step, status=Status(data["status"]), text=entry.text, output=data.get("output", step.output), ends=data.get("ends", "")
+    )
+
+
+def _undone(step: StepRecord, _entry: Entry) -> StepRecord:
+    return replace(step, undone=True)
+
+
+_RUN: dict[str, Callable[[Run, Entry], Run]] = {
+    "run.scheduled": _scheduled,
+    "run.abort_asked": _abort_asked,
+    "run.finished": _run_finished,
+}
+_STEP: dict[str, Callable[[StepRecord, Entry], StepRecord]] = {
+    "step.started": _started,
+    "step.applied": _applied,
+    "step.retried": _retried,
+    "step.finished": _finished,
+    "step.undone": _undone,
+}

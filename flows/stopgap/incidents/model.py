@@ -1,0 +1,100 @@
+"""Incidents, runs and steps as values; each is folded from the timeline and kept nowhere else."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NewType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from stopgap.policy.model import Severity
+    from stopgap.runbook.model import Status, StepId
+
+IncidentId = NewType("IncidentId", str)  # INC-12, or DRILL-3 for a drill
+RunId = NewType("RunId", str)  # INC-12.1: the first run on that incident
+
+
+class Mode(enum.StrEnum):
+    """Whether a run may change anything."""
+
+    LIVE = "live"
+    DRY = "dry"  # plans every branch, asks nobody
+    DRILL = "drill"  # asks people for real, changes nothing
+
+
+class RunEnd(enum.StrEnum):
+    """How a run ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """An incident as far as its entries say."""
+
+    id: IncidentId
+    title: str
+    severity: Severity
+    opened_at: datetime
+    opened_by: str
+
+    @property
+    def is_drill(self) -> bool:
+        """Nothing that happens on a drill's chain happened to a system."""
+        return self.id.startswith("DRILL-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """What the journal says of one step of one run.
+
+    `change` is what step.started recorded; `attempt` is the newest attempt's number, and `is_started` holds from step.started until something says
+    what became of it. `applied` means: the effect happened, and what is left is to verify. `ends` says that the answer at the gate ends the run too.
+    """
+
+    id: StepId
+    attempt: int = 0
+    excused: int = 0  # attempts that do not count against `retry`: a conflict, a crash after which the effect was not there
+    change: Mapping[str, Any] | None = None
+    uses: str = ""
+    is_started: bool = False
+    started_at: datetime | None = None
+    applied: str = ""
+    output: Mapping[str, Any] = field(default_factory=dict)
+    status: Status | None = None
+    text: str = ""
+    ends: Literal["", "stop", "undo"] = ""
+    undone: bool = False
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Its effect may have been sent, and nothing says what became of it."""
+        return self.is_started and self.status is None and not self.applied
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run: what was asked for, by whom, and how far it is."""
+
+    id: RunId
+    incident: IncidentId
+    runbook: str
+    digest: str
+    mode: Mode
+    parameters: Mapping[str, Any]
+    starter: str  # a person's id, "stopgap" for a trigger, empty when it was started in the Prefect UI: nobody knows who
+    requested_at: datetime
+    given: Mapping[str, str] = field(default_factory=dict)  # a drill's assumed outcomes, by step
+    scenario: str = ""  # the drill's name
+    flow_run: str = ""  # Prefect's id, once there is one
+    aborted_by: str = ""
+    steps: Mapping[StepId, StepRecord] = field(default_factory=dict)
+    end: RunEnd | None = None
+    ended_at: datetime | None = None

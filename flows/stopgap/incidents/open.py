@@ -1,0 +1,75 @@
+"""Opening incidents and asking for runs: the two entries that everything else hangs on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stopgap.incidents import fold
+from stopgap.incidents.model import IncidentId, Mode, Run
+from stopgap.timeline.entry import Draft
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stopgap.policy.model import Severity
+    from stopgap.runbook.model import Runbook
+    from stopgap.timeline.entry import Timeline
+
+
+def open_incident(timeline: Timeline, *, title: str, severity: Severity, actor: str, key: str, drill: bool = False) -> IncidentId:
+    """Open an incident, or return the one that `key` opened before; `INC-<n>`, or `DRILL-<n>` for a drill."""
+    already = timeline.find(f"incident.opened/{key}")
+    if already:
+        return IncidentId(already.incident)
+    kind = "DRILL" if drill else "INC"
+    name = f"{kind}-{timeline.next_number(kind)}"
+    draft = Draft(
+        chain=name,
+        incident=name,
+        kind="incident.opened",
+        actor=actor,
+        key=f"incident.opened/{key}",
+        text=f"{'Drill' if drill else 'Incident'} opened: {title} ({severity})",
+        data={"title": title, "severity": str(severity)},
+    )
+    return IncidentId(timeline.append(draft).entry.incident)
+
+
+def request_run(  # noqa: PLR0913  each is a part of what was asked for, all by keyword
+    timeline: Timeline,
+    *,
+    incident: IncidentId,
+    runbook: Runbook,
+    parameters: Mapping[str, Any],
+    mode: Mode,
+    starter: str,
+    key: str,
+    given: Mapping[str, str] | None = None,
+    scenario: str = "",
+) -> Run:
+    """Ask for a run, once: of several requests with one `key` the first wins, and everybody gets its run."""
+    already = timeline.find(f"run.requested/{key}")
+    if already is None:
+        name = f"{incident}.{timeline.next_number(f'{incident} run')}"
+        how = {Mode.LIVE: "Run", Mode.DRY: "Dry run", Mode.DRILL: "Drill"}[mode]
+        draft = Draft(
+            chain=incident,
+            incident=incident,
+            run=name,
+            kind="run.requested",
+            actor=starter or "unknown",
+            key=f"run.requested/{key}",
+            text=f"{how} of {runbook.name} asked for by {starter or 'somebody in the Prefect UI'}",
+            data={
+                "runbook": runbook.name,
+                "digest": runbook.digest,
+                "mode": str(mode),
+                "parameters": {name: "***" if runbook.parameters[name].secret else value for name, value in parameters.items()},
+                "starter": starter,
+                "given": dict(given or {}),
+                "scenario": scenario,
+                "key": key,
+            },
+        )
+        already = timeline.append(draft).entry
+    return fold.find_run(timeline, already.run)

@@ -1,0 +1,79 @@
+"""A change as people read it: a table and a diff in Markdown for the form, JSON for programs."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stopgap.actions.contract import Change
+    from stopgap.plan.model import Plan
+
+CHECKED = {
+    "server": "the system itself checked it",
+    "predicted": "predicted from what stands there now; the system did not check it",
+    "unchecked": "nobody could check it",
+}
+
+
+def table(now: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Return a Markdown table: what it is, what it will be; a value that stays the same is marked so."""
+    rows = ["| | now | after |", "|---|---|---|"]
+    for key in dict.fromkeys([*now, *after]):
+        before, later = now.get(key), after.get(key)
+        rows.append(f"| {_cell(key)} | {_cell(before)} | {_cell(later) if before != later else 'unchanged'} |")
+    return "\n".join(rows)
+
+
+def diff(now: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Return a Markdown diff block of both sides, one line a value; empty when nothing changes."""
+    lines = list(difflib.unified_diff(_lines(now), _lines(after), lineterm="", n=2))[2:]
+    return "\n".join(["```diff", *(line for line in lines if not line.startswith("@@")), "```"]) if lines else ""
+
+
+def change(planned: Change) -> str:
+    """Return the whole change in Markdown: sentence, table, diff, who checked it, what to know."""
+    if planned.is_empty:
+        parts = [f"**{text(planned.summary)}**", "Nothing would change."]
+    else:
+        parts = [f"**{text(planned.summary)}**", table(planned.now, planned.after), diff(planned.now, planned.after)]
+    parts += [f"Note: {text(note)}" for note in planned.notes]
+    parts.append(f"Checked: {CHECKED[planned.checked]}.")
+    return "\n\n".join(part for part in parts if part)
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """Return a plan as JSON: `{runbook, parameters, steps: [{id, uses, change: {now, after, ...} | null, refused, not_planned, asks, ...}]}`."""
+    steps = []
+    for step in plan.steps:
+        data = {name: getattr(step, name) for name in ("id", "name", "uses", "effect", "undoes", "when", "not_planned", "refused", "verify")}
+        data |= {"arguments": dict(step.arguments), "targets": sorted(step.targets), "asks": asdict(step.asks) if step.asks else None}
+        steps.append({**data, "change": step.change.to_json() if step.change else None})
+    return {"runbook": plan.runbook, "parameters": dict(plan.parameters), "steps": steps}
+
+
+def _lines(side: Mapping[str, Any]) -> list[str]:
+    return [f"{key}: {_value(value)}".replace("\n", "\\n").replace("`", "'") for key, value in side.items()]
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "(none)"
+    shown = _value(value).replace("`", "'").replace("|", "\\|").replace("\n", " ")
+    return f"`{shown}`"
+
+
+def text(words: str) -> str:
+    """Return words of other systems for Markdown."""
+    # What systems report is shown, never interpreted: no markup of theirs may draw a button or a link in the form.
+    for sign in "\\`*_[]<>|":
+        words = words.replace(sign, f"\\{sign}")
+    return words.replace("\n", " ")
