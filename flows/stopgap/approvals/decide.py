@@ -131,7 +131,13 @@ def _refuse(timeline: Timeline, run: Run, gate: Gate | None, attempt: Attempt, r
         actor=attempt.person or "unknown",
         key=f"gate.attempt/{attempt.id}",
         text=f"Refused an answer of {who} by {attempt.channel}: {reason}",
-        data={"round": gate.round if gate else 0, "answer": attempt.answer, "change": attempt.digest, "channel": attempt.channel, "why": reason},
+        data={
+            "round": gate.round if gate else 0,
+            "answer": attempt.answer,
+            "change": attempt.digest,
+            "channel": attempt.channel,
+            "why": reason,
+        },
     )
     timeline.append(draft)
     return Verdict(accepted=False, text=reason, gate=gate)

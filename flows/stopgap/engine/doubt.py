@@ -30,9 +30,15 @@ async def resolve(work: Work, part: Part, stage: Stage, record: StepRecord, *, i
         how = f"{text} was in doubt; the system says it is done"
         await stage.show(part, lambda: _done(work, part, record, how))
     elif found is Probe.NOT_DONE:
-        await asyncio.to_thread(_not_done, work, part, record, f"{text} was in doubt; the system says it did not happen", is_resumed=is_resumed)
+        await asyncio.to_thread(
+            _not_done, work, part, record, f"{text} was in doubt; the system says it did not happen", is_resumed=is_resumed
+        )
     else:
-        still = "is still in progress after its time" if found is Probe.IN_PROGRESS else "may or may not have happened, and the system cannot tell"
+        still = (
+            "is still in progress after its time"
+            if found is Probe.IN_PROGRESS
+            else "may or may not have happened, and the system cannot tell"
+        )
         await _ask(work, part, stage, record, why=f"{text} {still}")
 
 
@@ -65,7 +71,9 @@ def _not_done(work: Work, part: Part, record: StepRecord, text: str, *, is_resum
 
 
 async def _ask(work: Work, part: Part, stage: Stage, record: StepRecord, *, why: str) -> None:
-    gate = await questions.ask(work, part, stage, question=Question.DOUBT, asks={"why": why, "attempt": record.attempt, "change": record.change})
+    gate = await questions.ask(
+        work, part, stage, question=Question.DOUBT, asks={"why": why, "attempt": record.attempt, "change": record.change}
+    )
     if gate.answer is Answer.DONE and gate.decided:
         how = f"{gate.decided.actor} says it is done"
         await stage.show(part, lambda: _done(work, part, record, how))

@@ -50,7 +50,7 @@ async def ask(work: Work, part: Part, stage: Stage, *, question: Question, asks:
         request = part.step.approval or ApprovalRequest(by=work.policy.approvals.high_risk if question is Question.DOUBT else ())
         text = f"{part.step.name}: {asks['why']}"
         gate = await asyncio.to_thread(_ask, work, part, question, request, asks, text)
-    return await stage.wait(gate)
+    return await stage.wait(part, gate)
 
 
 async def confirmed(work: Work, part: Part, stage: Stage, action: Action) -> None:
@@ -72,7 +72,7 @@ def why_empty(gate: Gate) -> str:
 async def _answered(work: Work, part: Part, stage: Stage) -> Gate | None:
     gate = await asyncio.to_thread(_latest, work, part)
     if gate and gate.question is Question.APPROVE and gate.is_open:
-        return await stage.wait(gate)
+        return await stage.wait(part, gate)
     return gate if gate and gate.question is Question.APPROVE else None
 
 
@@ -101,7 +101,12 @@ def _ask_approval(  # noqa: PLR0913  one question's parts
     }
     if before and not before.is_open and before.answer is Answer.APPROVE:
         asks["differs"] = _difference(before, change)
-        decide.void(work.timeline, work.run(), before, why=f"{part.step.name}: the approval is void, because the change is no longer the one approved")
+        decide.void(
+            work.timeline,
+            work.run(),
+            before,
+            why=f"{part.step.name}: the approval is void, because the change is no longer the one approved",
+        )
     left = before.expires_at - work.clock.now() if before else None
     expires = max(left, AT_LEAST) if left is not None else None
     return _ask(work, part, Question.APPROVE, wanted, asks, f"{part.step.name}: may this be done? {change.summary}", expires=expires)

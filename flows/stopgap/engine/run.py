@@ -46,7 +46,9 @@ async def _steps(work: Work, stage: Stage) -> tuple[RunEnd, tuple[str, ...]]:
         return RunEnd.FAILED, ()
     last: StepRecord | None = None
     for step in work.runbook.steps:
-        if (await asyncio.to_thread(work.run)).aborted_by:
+        run = await asyncio.to_thread(work.run)
+        begun = run.steps.get(step.id)
+        if run.aborted_by and not (begun and begun.is_started):
             return RunEnd.ABORTED, ()
         record = await life.carry_out(work, part(work, step), stage)
         await stage.tell()
@@ -96,5 +98,12 @@ def _finish(work: Work, end: RunEnd, left: tuple[str, ...]) -> None:
     if left:
         text += f" Left standing: {'; '.join(left)}."
     work.write(
-        "run.finished", text, key=f"run.finished/{work.id}", end=str(end), done=done, ended=ended, not_done=not_done, left_standing=list(left)
+        "run.finished",
+        text,
+        key=f"run.finished/{work.id}",
+        end=str(end),
+        done=done,
+        ended=ended,
+        not_done=not_done,
+        left_standing=list(left),
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Stage(Protocol):
     """Waits for people and shows work."""
 
-    async def wait(self, gate: Gate) -> Gate:
+    async def wait(self, part: Part, gate: Gate) -> Gate:
         """Return the gate once it is no longer open; may leave the process for as long as that takes."""
 
     async def show(self, part: Part, body: Callable[[], None]) -> None:

@@ -65,7 +65,14 @@ def _never_happened(work: Work, step: Step, record: StepRecord, action: Action) 
 def _undo_step(step: Step) -> Step:
     # A dot never stands in the id of a runbook's own step.
     return replace(
-        step, id=StepId(f"{step.id}.undo"), name=f"Undo {step.name}", call=None, when=None, verify=None, approval=None, on_failure="continue"
+        step,
+        id=StepId(f"{step.id}.undo"),
+        name=f"Undo {step.name}",
+        call=None,
+        when=None,
+        verify=None,
+        approval=None,
+        on_failure="continue",
     )
 
 

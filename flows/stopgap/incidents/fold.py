@@ -129,9 +129,7 @@ def _retried(step: StepRecord, entry: Entry) -> StepRecord:
 
 def _finished(step: StepRecord, entry: Entry) -> StepRecord:
     data = entry.data
-    return replace(
-        step, status=Status(data["status"]), text=entry.text, output=data.get("output", step.output), ends=data.get("ends", "")
-    )
+    return replace(step, status=Status(data["status"]), text=entry.text, output=data.get("output", step.output), ends=data.get("ends", ""))
 
 
 def _undone(step: StepRecord, _entry: Entry) -> StepRecord:

@@ -23,7 +23,9 @@ READING = timedelta(seconds=30)  # the longest a plan waits for one system
 
 def plan(runbook: Runbook, parameters: Mapping[str, Any], *, policy: Policy, clock: Clock) -> Plan:
     """Plan every step against the live state, each branch, whatever its condition."""
-    known = prepare.names(parameters=parameters, steps={}, incident={"id": "INC-0", "severity": str(runbook.severity)}, run={"id": "INC-0.1"})
+    known = prepare.names(
+        parameters=parameters, steps={}, incident={"id": "INC-0", "severity": str(runbook.severity)}, run={"id": "INC-0.1"}
+    )
     context = Context(policy=policy, clock=clock, deadline=clock.now() + READING, mark="plan", mode="dry")
     steps = tuple(_planned(runbook, step, known, context) for step in runbook.steps)
     return Plan(runbook=runbook.name, parameters=dict(parameters), steps=steps)

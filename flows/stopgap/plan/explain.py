@@ -19,6 +19,12 @@ CHECKED = {
     "unchecked": "nobody could check it",
 }
 
+UNDO = {
+    "yes": "It can be undone.",
+    "no": "It cannot be undone.",
+    "depends": "Whether it can be undone depends on what is there.",
+}
+
 
 def table(now: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """Return a Markdown table: what it is, what it will be; a value that stays the same is marked so."""
@@ -50,7 +56,9 @@ def as_json(plan: Plan) -> dict[str, Any]:
     """Return a plan as JSON: `{runbook, parameters, steps: [{id, uses, change: {now, after, ...} | null, refused, not_planned, asks, ...}]}`."""
     steps = []
     for step in plan.steps:
-        data = {name: getattr(step, name) for name in ("id", "name", "uses", "effect", "undoes", "when", "not_planned", "refused", "verify")}
+        data = {
+            name: getattr(step, name) for name in ("id", "name", "uses", "effect", "undoes", "when", "not_planned", "refused", "verify")
+        }
         data |= {"arguments": dict(step.arguments), "targets": sorted(step.targets), "asks": asdict(step.asks) if step.asks else None}
         steps.append({**data, "change": step.change.to_json() if step.change else None})
     return {"runbook": plan.runbook, "parameters": dict(plan.parameters), "steps": steps}

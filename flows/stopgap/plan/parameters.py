@@ -59,7 +59,11 @@ def _unknown(runbook: Runbook, given: Mapping[str, Any]) -> list[str]:
 
 
 def _missing(runbook: Runbook, given: Mapping[str, Any]) -> list[str]:
-    return [f'"{name}" is missing; give it with -p {name}=...' for name, each in runbook.parameters.items() if each.is_required and name not in given]
+    return [
+        f'"{name}" is missing; give it with -p {name}=...'
+        for name, each in runbook.parameters.items()
+        if each.is_required and name not in given
+    ]
 
 
 def _unfitting(runbook: Runbook, given: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,44 @@
+"""`stopgap abort`: end a run before its next step."""
+
+from __future__ import annotations
+
+import click
+
+from stopgap.cli import asking, deciding
+from stopgap.incidents import fold
+from stopgap.problems import Exit
+from stopgap.timeline import open as timelines
+from stopgap.timeline.entry import Draft
+
+
+@click.command()
+@click.argument("run")
+@click.option("--reason", default="", help="Why; it stands on the timeline.")
+@click.option(
+    "--as", "person", metavar="PERSON", help="Who ends it (an id of policy.yaml); otherwise STOPGAP_PERSON or your account's name."
+)
+def command(*, run: str, reason: str, person: str | None) -> int:
+    """End RUN before its next step. A step that has begun is brought to its end first; what was done stays done.
+
+    To take it back too, answer its next question with `stopgap reject RUN --undo`.
+    """
+    who = asking.me(person)
+    with timelines.timeline() as timeline:
+        found = fold.find_run(timeline, run)
+        if found.end is not None:
+            click.echo(f"{found.id} has ended already: {found.end}.", err=True)
+            return Exit.FAILED
+        because = f": {reason}" if reason else ""
+        draft = Draft(
+            chain=found.incident,
+            incident=found.incident,
+            run=found.id,
+            kind="run.abort_asked",
+            actor=who,
+            text=f"{who} ends {found.id}{because}",
+            key=f"run.abort_asked/{found.id}",
+            data={"reason": reason},
+        )
+        click.echo(timeline.append(draft).entry.text)
+        deciding.wake(found)
+    return Exit.DONE

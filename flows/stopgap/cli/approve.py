@@ -1,0 +1,34 @@
+"""`stopgap approve`: let the change that a run waits with go on."""
+
+from __future__ import annotations
+
+import click
+
+from stopgap.approvals.model import Answer
+from stopgap.cli import deciding
+
+CHOICES = {"approve": Answer.APPROVE, "done": Answer.DONE, "again": Answer.AGAIN, "worked": Answer.WORKED, "failed": Answer.FAILED}
+
+
+@click.command()
+@click.argument("run")
+@click.option("--step", help="The step you mean; refused when the run waits at another.")
+@click.option("--reason", default="", help="Why; it stands on the timeline.")
+@click.option(
+    "--as", "person", metavar="PERSON", help="Who decides (an id of policy.yaml); otherwise STOPGAP_PERSON or your account's name."
+)
+@click.option("--yes", is_flag=True, help="Do not ask back.")
+@click.option(
+    "--answer",
+    type=click.Choice(list(CHOICES)),
+    default="approve",
+    help="For the other questions a run may ask: done (a step in doubt, or one you did by hand), again (try it again), worked or failed (a drill's outcome).",
+)
+def command(*, run: str, step: str | None, reason: str, person: str | None, yes: bool, answer: str) -> int:  # noqa: PLR0913  one an option
+    """Show the change that RUN waits with, and approve it.
+
+    RUN is a run (INC-12.1) or an incident with one run (INC-12). The approval is for exactly the change shown.
+
+    Exit codes: 0 recorded, 1 refused, 2 not understood.
+    """
+    return deciding.answer(run, CHOICES[answer], person=person, reason=reason, sure=yes, step=step)

@@ -1,0 +1,72 @@
+"""What the verbs that start and decide have in common: who is asking, which server, how a run is followed."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from stopgap import home
+from stopgap.incidents.model import RunEnd
+from stopgap.policy import load as policies
+from stopgap.problems import Exit, UsageError
+from stopgap.runbook import load as runbooks
+
+if TYPE_CHECKING:
+    from stopgap.policy.model import Policy
+    from stopgap.runbook.model import Runbook
+    from stopgap.timeline.entry import Entry, Timeline
+
+EXITS = {
+    RunEnd.DONE: Exit.DONE,
+    RunEnd.FAILED: Exit.FAILED,
+    RunEnd.ABORTED: Exit.FAILED,
+    RunEnd.REJECTED: Exit.NOT_APPROVED,
+    RunEnd.EXPIRED: Exit.NOT_APPROVED,
+}
+COLOURS = {"step.finished": "green", "gate.asked": "yellow", "gate.refused": "red", "run.finished": "bold", "gate.decided": "cyan"}
+
+
+def policy() -> Policy:
+    """Read the policy beside the runbooks."""
+    return policies.load(home.runbooks_folder() / "policy.yaml")
+
+
+def runbook(name: str) -> Runbook:
+    """Find a runbook by its name; UsageError names the nearest."""
+    import difflib
+
+    found = runbooks.load_all(home.runbooks_folder())
+    if name not in found:
+        near = difflib.get_close_matches(name, found, n=1)
+        hint = f'Did you mean "{near[0]}"?' if near else f"There are: {', '.join(found) or 'none'}."
+        raise UsageError(f'There is no runbook "{name}" in {home.runbooks_folder()}. {hint}')
+    return found[name]
+
+
+def me(given: str | None) -> str:
+    """Return who is asking: `--as`, STOPGAP_PERSON, or the name of the account."""
+    return given or os.environ.get("STOPGAP_PERSON") or getpass.getuser()
+
+
+def follow(timeline: Timeline, incident: str, run: str, *, links: str = "") -> Exit:
+    """Print a run's entries as they come until it ends; the exit code says how."""
+    for entry in timeline.follow(incident):
+        if entry.run != run:
+            continue
+        show(entry, links=links)
+        if entry.kind == "run.finished":
+            return EXITS[RunEnd(entry.data["end"])]
+    return Exit.FAILED
+
+
+def show(entry: Entry, *, links: str = "") -> None:
+    """Print one entry on a line; in colour for a person."""
+    line = f"{entry.at.astimezone():%H:%M:%S}  {entry.text}"
+    colour = COLOURS.get(entry.kind) if sys.stdout.isatty() else None
+    click.echo(click.style(line, bold=True) if colour == "bold" else click.style(line, fg=colour) if colour else line)
+    if entry.kind == "gate.asked":
+        click.echo(f"          {links}stopgap approve {entry.run}   or   stopgap reject {entry.run}")

@@ -1,0 +1,97 @@
+"""What `approve`, `reject` and `abort` share: finding the open question, showing it, answering it, waking the run."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import click
+
+from stopgap.approvals import decide, gate as gates
+from stopgap.approvals.model import ANSWERS, Answer, Attempt, Gate, Question
+from stopgap.cli import asking
+from stopgap.clock import SystemClock, format_duration
+from stopgap.incidents import fold
+from stopgap.problems import Exit, StopgapError, UsageError
+from stopgap.timeline import open as timelines
+
+if TYPE_CHECKING:
+    from stopgap.incidents.model import Run
+    from stopgap.timeline.entry import Timeline
+
+
+class NothingToDecideError(StopgapError):
+    """The run waits for nobody."""
+
+
+def answer(name: str, wanted: Answer, *, person: str | None, reason: str, sure: bool, step: str | None) -> int:
+    """Answer the question a run waits with, after showing it; refusals are sentences and exit code 1."""
+    policy = asking.policy()
+    with timelines.timeline() as timeline:
+        run = fold.find_run(timeline, name)
+        gate = _waiting(timeline, run, step)
+        if wanted not in ANSWERS[gate.question]:
+            raise UsageError(
+                f"{run.id} asks something else; it can be answered with: {', '.join(f'{each}' for each in ANSWERS[gate.question])}."
+            )
+        _show(gate)
+        if not sure:
+            click.confirm(f"{wanted.capitalize()} as {asking.me(person)}?", abort=True)
+        attempt = Attempt(
+            id=f"terminal/{uuid.uuid4().hex}",
+            person=asking.me(person),
+            answer=str(wanted),
+            digest=gate.digest,
+            reason=reason,
+            channel="terminal",
+        )
+        verdict = decide.decide(timeline, policy, SystemClock(), run=run, attempt=attempt)
+        click.echo(verdict.text, err=not verdict.accepted)
+        if verdict.accepted:
+            wake(fold.find_run(timeline, run.id))
+        return Exit.DONE if verdict.accepted else Exit.FAILED
+
+
+def wake(run: Run) -> None:
+    """Let a sleeping run look at the timeline; when Prefect is away the worker does it later."""
+    from stopgap.engine import server
+
+    try:
+        server.use_current()
+        from prefect.client.orchestration import get_client
+
+        from stopgap.engine import start
+
+        with get_client(sync_client=True) as client:
+            start.wake(client, run)
+    except StopgapError as error:
+        click.echo(str(error), err=True)
+
+
+def _waiting(timeline: Timeline, run: Run, step: str | None) -> Gate:
+    gate = gates.waiting(timeline.of_run(run.id))
+    if run.end is not None:
+        raise NothingToDecideError(
+            f"{run.id} has ended ({run.end}); there is nothing left to decide. See it with:  stopgap timeline show {run.id}"
+        )
+    if gate is None:
+        raise NothingToDecideError(f"{run.id} waits for nobody at the moment. Follow it with:  stopgap timeline follow {run.incident}")
+    if step and step != gate.step:
+        raise NothingToDecideError(f'{run.id} waits at step "{gate.step}", not at "{step}". Leave --step out, or name that one.')
+    return gate
+
+
+def _show(gate: Gate) -> None:
+    asks = gate.asks
+    click.echo(f"{gate.run}  step {gate.step}, asked at {gate.asked_at.astimezone():%H:%M:%S}, open for {format_duration(gate.expires)}")
+    if gate.question is not Question.APPROVE:
+        click.echo(f"  {asks['why']}")
+        return
+    change = asks["change"]
+    click.echo(f"  {change['summary']}")
+    for key in dict.fromkeys([*change["now"], *change["after"]]):
+        now, after = change["now"].get(key), change["after"].get(key)
+        click.echo(f"    {key}: {now}" if now == after else f"    {key}: {now} -> {after}")
+    for note in change["notes"]:
+        click.echo(f"  note: {note}")
+    click.echo(f"  change {gate.digest}; asked because {asks['why']}")

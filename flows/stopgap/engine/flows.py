@@ -1,0 +1,137 @@
+"""One Prefect flow per runbook, as an attribute of this module: `checkout_latency` for `checkout-latency`."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from prefect import Flow
+from prefect.context import FlowRunContext
+from prefect.states import Completed, Failed, State
+
+from stopgap import home
+from stopgap.actions import guard
+from stopgap.clock import SystemClock
+from stopgap.engine import run as runs
+from stopgap.engine.prefect_stage import PrefectStage
+from stopgap.engine.work import Work
+from stopgap.incidents import fold
+from stopgap.incidents.model import Mode, Run, RunEnd
+from stopgap.incidents.open import open_incident, request_run
+from stopgap.plan import parameters as checked
+from stopgap.policy import load as policies
+from stopgap.problems import StopgapError
+from stopgap.runbook import load as runbooks
+from stopgap.timeline import open as timelines
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from stopgap.policy.model import Policy
+    from stopgap.runbook.model import Runbook
+    from stopgap.timeline.entry import Timeline
+
+RUN = "stopgap_run"  # the one parameter of a run that stopgap asked for: the rest is on the timeline
+
+
+class ChangedRunbookError(StopgapError):
+    """The runbook is no longer the one this run was asked for."""
+
+
+def flow_name(runbook: str) -> str:
+    """Return the attribute under which a runbook's flow is found."""
+    return runbook.replace("-", "_")
+
+
+def __getattr__(name: str) -> Flow[Any, Any]:
+    """Compile the runbook whose flow is called `name`."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    for runbook in runbooks.load_all(home.runbooks_folder()).values():
+        if flow_name(runbook.name) == name:
+            return compile_flow(runbook)
+    raise AttributeError(f"no runbook in {home.runbooks_folder()} makes a flow called {name}")
+
+
+def __dir__() -> list[str]:
+    """Name every flow."""
+    return sorted(map(flow_name, runbooks.load_all(home.runbooks_folder())))
+
+
+def compile_flow(runbook: Runbook) -> Flow[Any, Any]:
+    """Return the flow of a runbook. Its parameters are checked in the run, against the runbook: a caller can switch Prefect's check off."""
+
+    async def carry_out(**parameters: Any) -> State[Any]:
+        return await _carry_out(runbook, parameters)
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    names = [*runbook.parameters, RUN]
+    carry_out.__signature__ = inspect.Signature([inspect.Parameter(name, keyword, default=None) for name in names])  # type: ignore[attr-defined]
+    carry_out.__name__ = carry_out.__qualname__ = flow_name(runbook.name)
+    carry_out.__doc__ = runbook.description
+    return Flow(
+        carry_out,
+        name=runbook.name,
+        description=runbook.description,
+        version=runbook.digest[:12],
+        validate_parameters=False,
+        persist_result=False,
+    )
+
+
+async def _carry_out(runbook: Runbook, parameters: dict[str, Any]) -> State[Any]:
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise StopgapError("A runbook runs as a Prefect flow run; start it with:  stopgap run RUNBOOK")
+    policy = policies.load(policies.find(runbook.path) or home.runbooks_folder() / "policy.yaml")
+    with timelines.timeline() as timeline:
+        run = await asyncio.to_thread(_identify, timeline, runbook, context.flow_run.id, parameters)
+        if run.mode is not Mode.LIVE:
+            guard.forbid_changes(allow=_prefect_address())
+        work = _work(timeline, runbook, policy, run)
+        stage = PrefectStage(work=work, flow_run=context.flow_run.id, attempt=context.flow_run.run_count)
+        end = await runs.carry_out(work, stage)
+        text = await asyncio.to_thread(_last_words, work)
+    return _state(end, run.mode, text)
+
+
+def _identify(timeline: Timeline, runbook: Runbook, flow_run: UUID, parameters: dict[str, Any]) -> Run:
+    """Find the run that this flow run carries out; one started in the Prefect UI is asked for here."""
+    named = parameters.pop(RUN, None)
+    if named:
+        run = fold.find_run(timeline, str(named))
+    else:
+        given = checked.check(runbook, {name: value for name, value in parameters.items() if value is not None})
+        key = f"prefect/{flow_run}"
+        incident = open_incident(timeline, title=runbook.title, severity=runbook.severity, actor="unknown", key=key)
+        run = request_run(timeline, incident=incident, runbook=runbook, parameters=given, mode=Mode.LIVE, starter="", key=key)
+    if run.digest != runbook.digest:
+        raise ChangedRunbookError(
+            f"{run.id} was asked for with version {run.digest[:12]} of {runbook.name}, but the file is now {runbook.digest[:12]}. Start it anew."
+        )
+    return run
+
+
+def _work(timeline: Timeline, runbook: Runbook, policy: Policy, run: Run) -> Work:
+    return Work(
+        timeline=timeline, clock=SystemClock(), policy=policy, runbook=runbook, id=run.id, mode=run.mode, parameters=dict(run.parameters)
+    )
+
+
+def _prefect_address() -> list[tuple[str, int]]:
+    url = urlsplit(os.environ.get("PREFECT_API_URL", ""))
+    return [(url.hostname or "127.0.0.1", url.port or (443 if url.scheme == "https" else 80))]
+
+
+def _last_words(work: Work) -> str:
+    return next((entry.text for entry in reversed(work.entries()) if entry.kind == "run.finished"), "")
+
+
+def _state(end: RunEnd, mode: Mode, text: str) -> State[Any]:
+    if end is RunEnd.DONE:
+        return Completed(message=text, name=None if mode is Mode.LIVE else "DryRun")
+    names = {RunEnd.REJECTED: "Rejected", RunEnd.EXPIRED: "Expired", RunEnd.ABORTED: "Aborted"}
+    return Failed(message=text, name=names.get(end))

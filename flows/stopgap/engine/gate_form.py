@@ -1,0 +1,71 @@
+"""The gate as the Prefect UI shows it: a description in Markdown and a form whose answer is bound to this one question."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from prefect.input import RunInput
+from pydantic import Field, create_model
+
+from stopgap.actions.contract import Change
+from stopgap.approvals import decide
+from stopgap.approvals.model import ANSWERS, Gate, Question
+from stopgap.clock import format_duration
+from stopgap.incidents.model import Mode
+from stopgap.plan import explain
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from stopgap.engine.stage import Part
+    from stopgap.engine.work import Work
+
+def build(work: Work, part: Part, gate: Gate) -> type[RunInput]:
+    """Return the form for a gate. The server refuses an answer to any other question: the digest is a list of one."""
+    answers = tuple(str(answer) for answer in ANSWERS[gate.question])
+    fields: dict[str, Any] = {
+        "decision": (Literal[answers], Field(title="Decision")),
+        "change": (
+            Annotated[str, Field(json_schema_extra={"enum": [gate.digest]}, pattern=f"^{gate.digest}$")],
+            Field(title="This change", description="Ties the answer to what is shown above; there is only this one to pick."),
+        ),
+        "name": (str, Field(title="Your id in policy.yaml", min_length=1, max_length=100)),
+        "reason": (str, Field(default="", title="Reason", max_length=2000)),
+    }
+    form = create_model("Decision", __base__=RunInput, **fields)
+    return form.with_initial_data(description=describe(work, part, gate))
+
+
+def describe(work: Work, part: Part, gate: Gate) -> str:
+    """Return what the incident commander reads: what is asked and why, the change as table and diff, who may decide, until when."""
+    run = work.run()
+    parts = [
+        "# DRILL: nothing will be changed" if work.mode is Mode.DRILL else "",
+        f"## {explain.text(part.step.name)}",
+        f"{run.incident} · {explain.text(work.runbook.title)} · step `{part.step.id}` · round {gate.round}",
+        *_question(gate),
+        f"**Who may decide:** {_who(work, gate, work.clock.now())}",
+        f"**Until:** {gate.expires_at:%Y-%m-%d %H:%M:%S} UTC ({format_duration(gate.expires)} after it was asked); then it counts as expired.",
+        *(f"> {explain.text(refusal)}" for refusal in gate.refused[-5:]),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _question(gate: Gate) -> list[str]:
+    asks = gate.asks
+    if gate.question is not Question.APPROVE:
+        return [explain.text(str(asks["why"])), *(explain.text(note) for note in asks.get("notes", ()))]
+    change = Change.from_json(asks["change"])
+    parts = [f"Action `{asks['uses']}`, asked because {explain.text(asks['why'])}.", explain.change(change), explain.UNDO[asks["undoes"]]]
+    if asks.get("differs"):
+        parts.insert(0, f"**It is no longer what was approved.** What differs from the question before:\n\n{asks['differs']}")
+    return parts
+
+
+def _who(work: Work, gate: Gate, now: datetime) -> str:
+    people = [person for person in decide.may_decide(gate, work.policy, now) if person not in gate.approved_by]
+    names = ", ".join(f"{work.policy.people[person].name} (`{person}`)" for person in people) or "nobody: policy names no one who may"
+    if gate.approvers == 1:
+        return names
+    have = ", ".join(gate.approved_by) or "nobody yet"
+    return f"{names}. {gate.approvers} different people must approve; so far: {have}."

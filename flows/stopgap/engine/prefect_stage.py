@@ -1,0 +1,124 @@
+"""A run on Prefect: gates suspend the flow run, work shows as task runs, the timeline as an artifact."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from prefect import task
+from prefect.artifacts import acreate_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.flow_runs import asuspend_flow_run
+from prefect.input.actions import aread_flow_run_input
+from prefect.states import Completed, Failed, State
+
+from stopgap.approvals import decide, gate as gates
+from stopgap.approvals.model import Attempt, Gate
+from stopgap.engine import gate_form
+from stopgap.runbook.model import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from prefect.input import RunInput
+
+    from stopgap.engine.stage import Part
+    from stopgap.engine.work import Work
+
+LOG = logging.getLogger("stopgap.engine")
+BEYOND = timedelta(days=1)  # Prefect fails a run whose pause timed out; ours always ends first
+NAMES = {
+    Status.SKIPPED: "Skipped",
+    Status.REJECTED: "Rejected",
+    Status.EXPIRED: "Expired",
+    Status.UNKNOWN: "OutcomeUnknown",
+    Status.NOT_CHECKED: "DryRun",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefectStage:
+    """One attempt of one flow run. `attempt` is Prefect's run count: a form is asked anew in each, since a constant key ends in 409 for ever."""
+
+    work: Work
+    flow_run: UUID
+    attempt: int
+
+    async def wait(self, part: Part, gate: Gate) -> Gate:
+        """Read the answers that came in; suspend the flow run when they decide nothing."""
+        await self._read_answers(gate)
+        gate = await asyncio.to_thread(self._settled, gate)
+        if not gate.is_open or (await asyncio.to_thread(self.work.run)).aborted_by:
+            return gate
+        await self.tell()
+        question = await asyncio.to_thread(gate_form.build, self.work, part, gate)
+        await self._suspend(gate, question)
+        return await self.wait(part, gate)
+
+    async def show(self, part: Part, body: Callable[[], None]) -> None:
+        """Do a stretch of work as a task run whose state says how the step stands."""
+
+        async def stretch() -> State[Any]:
+            await asyncio.to_thread(body)
+            record = await asyncio.to_thread(self.work.record, part.step.id)
+            return _state(record.status, record.text)
+
+        run_name = f"{part.step.id}: {part.uses}"
+        await task(stretch, name=str(part.step.id), task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False)(return_state=True)
+
+    async def tell(self) -> None:
+        """Publish the timeline so far as a table; Prefect being away does not hold the run up."""
+        rows = [
+            {"at": f"{entry.at:%H:%M:%S}", "step": entry.step, "who": entry.actor, "what": entry.text}
+            for entry in await asyncio.to_thread(self.work.entries)
+        ]
+        try:
+            await acreate_table_artifact(rows, key=_key(f"timeline-{self.work.id}"), description=f"Timeline of {self.work.id}")
+        except httpx.HTTPError as error:
+            LOG.warning("The timeline of %s could not be shown in Prefect: %s", self.work.id, error)
+
+    def _settled(self, gate: Gate) -> Gate:
+        found = gates.latest(self.work.entries(), gate.step) or gate
+        return decide.settle(self.work.timeline, self.work.clock, run=self.work.run(), gate=found)
+
+    async def _read_answers(self, gate: Gate) -> None:
+        for attempt in range(1, self.attempt + 1):
+            key = _form_key(gate, attempt)
+            fields = await aread_flow_run_input(f"suspended-{key}-response", flow_run_id=self.flow_run)
+            if fields:
+                answer = Attempt.of_form(id=f"form/{self.flow_run}/{key}", fields=fields if isinstance(fields, dict) else {})
+                await asyncio.to_thread(self._decide, answer)
+
+    def _decide(self, answer: Attempt) -> None:
+        verdict = decide.decide(self.work.timeline, self.work.policy, self.work.clock, run=self.work.run(), attempt=answer)
+        LOG.info("%s", verdict.text)
+
+    async def _suspend(self, gate: Gate, question: type[RunInput]) -> None:
+        left = gate.expires_at - self.work.clock.now() + (gate.escalate_after or timedelta(0)) + BEYOND
+        await asuspend_flow_run(wait_for_input=question, timeout=int(left.total_seconds()), key=_form_key(gate, self.attempt))
+
+
+def _form_key(gate: Gate, attempt: int) -> str:
+    return _key(f"{gate.step}-{gate.round}-{attempt}")
+
+
+def _key(text: str) -> str:
+    # Prefect takes lower-case letters, digits and dashes; ids hold no dash, so no two of them become one.
+    return text.lower().replace("_", "-").replace(".", "--")
+
+
+def _state(status: Status | None, text: str) -> State[Any]:
+    if status is Status.DONE:
+        return Completed(message=text)
+    if status in {Status.SKIPPED, Status.NOT_CHECKED}:
+        return Completed(name=NAMES[status], message=text)
+    if status is Status.FAILED:
+        return Failed(message=text)
+    if status is None:
+        return Completed(name="ToBeContinued", message="This attempt did not end the step; see the timeline")
+    return Failed(name=NAMES[status], message=text)
