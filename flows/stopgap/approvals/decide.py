@@ -15,6 +15,7 @@ from stopgap.runbook.model import StepId
 from stopgap.timeline.entry import Draft
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from stopgap.approvals.model import Attempt
@@ -168,7 +169,7 @@ def _because(reason: str) -> str:
 
 
 def _append(  # noqa: PLR0913  an entry's parts
-    timeline: Timeline, run: Run, gate: Gate, *, kind: str, actor: str, key: str, text: str, data: dict[str, object]
+    timeline: Timeline, run: Run, gate: Gate, *, kind: str, actor: str, key: str, text: str, data: Mapping[str, object]
 ) -> None:
     draft = Draft(
         chain=run.incident,

@@ -8,13 +8,12 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from stopgap.policy.model import PersonId, RoleName
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
 
     from stopgap.incidents.model import RunId
+    from stopgap.policy.model import PersonId, RoleName
     from stopgap.runbook.model import StepId
     from stopgap.timeline.entry import Entry
 

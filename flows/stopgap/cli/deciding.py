@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stopgap.approvals import decide, gate as gates
+from stopgap.approvals import decide
+from stopgap.approvals import gate as gates
 from stopgap.approvals.model import ANSWERS, Answer, Attempt, Gate, Question
 from stopgap.cli import asking
 from stopgap.clock import SystemClock, format_duration
@@ -24,7 +25,7 @@ class NothingToDecideError(StopgapError):
     """The run waits for nobody."""
 
 
-def answer(name: str, wanted: Answer, *, person: str | None, reason: str, sure: bool, step: str | None) -> int:
+def answer(name: str, wanted: Answer, *, person: str | None, reason: str, sure: bool, step: str | None) -> int:  # noqa: PLR0913  one an option of the verbs
     """Answer the question a run waits with, after showing it; refusals are sentences and exit code 1."""
     policy = asking.policy()
     with timelines.timeline() as timeline:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from prefect import Flow
 from prefect.context import FlowRunContext
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 
 from stopgap import home
 from stopgap.actions import guard
 from stopgap.clock import SystemClock
+from stopgap.engine import form
 from stopgap.engine import run as runs
 from stopgap.engine.prefect_stage import PrefectStage
 from stopgap.engine.work import Work
@@ -30,11 +30,11 @@ from stopgap.timeline import open as timelines
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from prefect.client.schemas.objects import State
+
     from stopgap.policy.model import Policy
     from stopgap.runbook.model import Runbook
     from stopgap.timeline.entry import Timeline
-
-RUN = "stopgap_run"  # the one parameter of a run that stopgap asked for: the rest is on the timeline
 
 
 class ChangedRunbookError(StopgapError):
@@ -67,9 +67,7 @@ def compile_flow(runbook: Runbook) -> Flow[Any, Any]:
     async def carry_out(**parameters: Any) -> State[Any]:
         return await _carry_out(runbook, parameters)
 
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    names = [*runbook.parameters, RUN]
-    carry_out.__signature__ = inspect.Signature([inspect.Parameter(name, keyword, default=None) for name in names])  # type: ignore[attr-defined]
+    carry_out.__signature__ = form.signature(runbook)  # type: ignore[attr-defined]
     carry_out.__name__ = carry_out.__qualname__ = flow_name(runbook.name)
     carry_out.__doc__ = runbook.description
     return Flow(
@@ -100,7 +98,7 @@ async def _carry_out(runbook: Runbook, parameters: dict[str, Any]) -> State[Any]
 
 def _identify(timeline: Timeline, runbook: Runbook, flow_run: UUID, parameters: dict[str, Any]) -> Run:
     """Find the run that this flow run carries out; one started in the Prefect UI is asked for here."""
-    named = parameters.pop(RUN, None)
+    named = parameters.pop(form.RUN, None)
     if named:
         run = fold.find_run(timeline, str(named))
     else:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from stopgap.engine.stage import Part
     from stopgap.engine.work import Work
 
+
 def build(work: Work, part: Part, gate: Gate) -> type[RunInput]:
     """Return the form for a gate. The server refuses an answer to any other question: the digest is a list of one."""
     answers = tuple(str(answer) for answer in ANSWERS[gate.question])

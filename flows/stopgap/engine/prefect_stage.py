@@ -14,9 +14,10 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.flow_runs import asuspend_flow_run
 from prefect.input.actions import aread_flow_run_input
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 
-from stopgap.approvals import decide, gate as gates
+from stopgap.approvals import decide
+from stopgap.approvals import gate as gates
 from stopgap.approvals.model import Attempt, Gate
 from stopgap.engine import gate_form
 from stopgap.runbook.model import Status
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
+    from prefect.client.schemas.objects import State
     from prefect.input import RunInput
 
     from stopgap.engine.stage import Part
@@ -68,8 +70,8 @@ class PrefectStage:
             record = await asyncio.to_thread(self.work.record, part.step.id)
             return _state(record.status, record.text)
 
-        run_name = f"{part.step.id}: {part.uses}"
-        await task(stretch, name=str(part.step.id), task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False)(return_state=True)
+        as_task = task(name=str(part.step.id), task_run_name=f"{part.step.id}: {part.uses}", cache_policy=NO_CACHE, persist_result=False)
+        await as_task(stretch)(return_state=True)
 
     async def tell(self) -> None:
         """Publish the timeline so far as a table; Prefect being away does not hold the run up."""

@@ -6,10 +6,11 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from stopgap.approvals import decide, gate as gates
+from stopgap.approvals import decide
+from stopgap.approvals import gate as gates
 from stopgap.approvals.model import Answer, Gate, Question
 from stopgap.engine import attempt
-from stopgap.plan import explain, gates as needs
+from stopgap.plan import explain
 from stopgap.runbook.model import ApprovalRequest, Status
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _difference(before: Gate, change: Change) -> str:
     return explain.diff({"now": old["now"], "after": old["after"]}, {"now": new["now"], "after": new["after"]})
 
 
-def _ask(  # noqa: PLR0913  one question's parts
+def _ask(  # noqa: PLR0913, PLR0917  one question's parts
     work: Work,
     part: Part,
     question: Question,

@@ -9,7 +9,7 @@ import httpx
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Scheduled
 
-from stopgap.engine.flows import RUN
+from stopgap.engine.form import RUN
 from stopgap.incidents.model import Mode
 from stopgap.problems import StopgapError
 from stopgap.timeline.entry import Draft

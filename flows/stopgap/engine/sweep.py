@@ -9,17 +9,19 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import StateType
 
-from stopgap.approvals import decide, gate as gates
-from stopgap.approvals.model import Gate
+from stopgap.approvals import decide
+from stopgap.approvals import gate as gates
 from stopgap.engine import start
 from stopgap.incidents import fold
 from stopgap.problems import StopgapError
+from stopgap.runbook.model import StepId
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from prefect.client.orchestration import SyncPrefectClient
 
+    from stopgap.approvals.model import Gate
     from stopgap.clock import Clock
     from stopgap.incidents.model import Run
     from stopgap.timeline.entry import Timeline
@@ -64,7 +66,7 @@ def _look_after(client: SyncPrefectClient, timeline: Timeline, clock: Clock, run
 def _newest_gate(timeline: Timeline, run: Run) -> Gate | None:
     entries = timeline.of_run(run.id)
     steps = dict.fromkeys(entry.step for entry in entries if entry.kind == "gate.asked")
-    found = [gate for step in steps if (gate := gates.latest(entries, step))]  # type: ignore[arg-type]  a step's id
+    found = [gate for step in steps if (gate := gates.latest(entries, StepId(step)))]
     return max(found, key=lambda gate: gate.asked_at, default=None)
 
 

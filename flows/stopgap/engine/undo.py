@@ -10,7 +10,6 @@ from stopgap.actions.contract import Change, Probe
 from stopgap.engine import life
 from stopgap.engine.stage import Part
 from stopgap.engine.work import LOOK
-from stopgap.incidents.model import StepRecord
 from stopgap.problems import StopgapError
 from stopgap.runbook.model import ApprovalRequest, Status, Step, StepId
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from stopgap.actions.contract import Action
     from stopgap.engine.stage import Stage
     from stopgap.engine.work import Work
+    from stopgap.incidents.model import StepRecord
 
 
 async def take_back(work: Work, stage: Stage) -> tuple[str, ...]:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from stopgap.timeline.entry import Timeline
 
 
-def open_incident(timeline: Timeline, *, title: str, severity: Severity, actor: str, key: str, drill: bool = False) -> IncidentId:
+def open_incident(  # noqa: PLR0913  each is a part of the incident, all by keyword
+    timeline: Timeline, *, title: str, severity: Severity, actor: str, key: str, drill: bool = False
+) -> IncidentId:
     """Open an incident, or return the one that `key` opened before; `INC-<n>`, or `DRILL-<n>` for a drill."""
     already = timeline.find(f"incident.opened/{key}")
     if already:

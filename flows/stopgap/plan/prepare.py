@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class NotBuiltError(StopgapError):
-    """This part of the runbook format is checked but not carried out yet."""
+    """A part of the runbook format that is checked but not carried out yet."""
 
 
 def names(
