@@ -34,15 +34,15 @@ class Wait:
         return frozenset()
 
     def plan(self, context: Context) -> Change:
-        """Say how long it will take; PermanentError when the step's timeout is shorter."""
+        """Say how long it will take."""
+        return Change(summary=f"wait {clock.format_duration(self.for_)}", checked="unchecked")
+
+    def apply(self, context: Context, change: Change) -> Outcome:
+        """Wait; PermanentError when the step's timeout is shorter."""
         if self.for_.total_seconds() > context.seconds_left():
             raise PermanentError(
                 f"wait: {clock.format_duration(self.for_)} is longer than what is left of the step's timeout.\nGive the step a longer `timeout:`."
             )
-        return Change(summary=f"wait {clock.format_duration(self.for_)}", checked="unchecked")
-
-    def apply(self, context: Context, change: Change) -> Outcome:
-        """Wait."""
         context.clock.sleep(self.for_.total_seconds())
         return Outcome(changed=False, summary=f"waited {clock.format_duration(self.for_)}")
 

@@ -71,7 +71,7 @@ class PrefectStage:
             return _state(record.status, record.text)
 
         as_task = task(name=str(part.step.id), task_run_name=f"{part.step.id}: {part.uses}", cache_policy=NO_CACHE, persist_result=False)
-        await as_task(stretch)(return_state=True)
+        await as_task(stretch)(return_state=True)  # type: ignore[misc]  the overloads forget that an async task's state is awaited
 
     async def tell(self) -> None:
         """Publish the timeline so far as a table; Prefect being away does not hold the run up."""
