@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from stopgap.approvals import decide
+from stopgap.approvals.model import Attempt
 from stopgap.timeline import chain, following
 from stopgap.timeline.entry import Appended, Draft, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from stopgap.approvals.model import Answer, Gate
     from stopgap.clock import Clock
+    from stopgap.engine.stage import Part
+    from stopgap.engine.work import Work
+
+    Answering = tuple[str, Answer] | Callable[[Gate], tuple[str, Answer]]
 
 START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 
@@ -129,3 +137,41 @@ class MemoryTimeline:
         with self._changed:
             entries = [entry for entries in self._entries.values() for entry in entries]
         return sorted(entries, key=lambda entry: (entry.at, entry.chain, entry.number))
+
+
+class ScriptedStage:
+    """A stage without Prefect: people answer as the test says, work is done in place. A gate without an answer raises `StillWaiting`.
+
+    `answers` maps a step's id to (person, answer), or to a function that is given the gate and returns that; taken once each.
+    """
+
+    class StillWaiting(Exception):  # noqa: N818  as Prefect's Pause: no error, the run left the process
+        """The run waits for people."""
+
+    def __init__(self, work: Work, answers: Mapping[str, Answering] | None = None) -> None:
+        self.work = work
+        self.answers = dict(answers or {})
+        self.shown: list[str] = []
+
+    async def wait(self, part: Part, gate: Gate) -> Gate:  # noqa: ARG002  the stage's signature
+        """Let the scripted person answer, by the one function that decides."""
+        gate = decide.settle(self.work.timeline, self.work.clock, run=self.work.run(), gate=gate)
+        while gate.is_open:
+            if gate.step not in self.answers:
+                raise self.StillWaiting(gate.step)
+            found = self.answers.pop(gate.step)
+            person, answer = found(gate) if callable(found) else found
+            attempt = Attempt(
+                id=f"test/{uuid.uuid4().hex}", person=person, answer=str(answer), digest=gate.digest, reason="", channel="test"
+            )
+            verdict = decide.decide(self.work.timeline, self.work.policy, self.work.clock, run=self.work.run(), attempt=attempt)
+            gate = verdict.gate or gate
+        return gate
+
+    async def show(self, part: Part, body: Callable[[], None]) -> None:
+        """Do the work, and note that it was shown."""
+        self.shown.append(part.step.id)
+        body()
+
+    async def tell(self) -> None:
+        """Nobody looks."""

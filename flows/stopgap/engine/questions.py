@@ -57,7 +57,9 @@ async def ask(work: Work, part: Part, stage: Stage, *, question: Question, asks:
 async def confirmed(work: Work, part: Part, stage: Stage, action: Action) -> None:
     """Let a human do the step, and say so."""
     change = await asyncio.to_thread(_plan, work, part, action)
-    gate = await ask(work, part, stage, question=Question.CONFIRM, asks={"why": change.summary, "notes": [str(each) for each in change.after.values()]})
+    gate = await ask(
+        work, part, stage, question=Question.CONFIRM, asks={"why": change.summary, "notes": [str(each) for each in change.after.values()]}
+    )
     if gate.answer is Answer.DONE and gate.decided:
         text = f"{part.step.name}: {gate.decided.actor} did it"
         await stage.show(part, lambda: _ended(work, part, text))
