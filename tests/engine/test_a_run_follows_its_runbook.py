@@ -187,6 +187,8 @@ def test_what_is_not_built_yet_is_refused_by_name(bench: Bench) -> None:
     work = bench.work(steps)
     assert carry_out(work) is RunEnd.FAILED
     assert texts(work, "note") == [
-        'Step "all" of test-runbook uses for_each, which this version of stopgap checks but does not carry out yet.\n'
-        "Write its steps one after the other until then."
+        (
+            'Step "all" of test-runbook uses for_each, which this version of stopgap checks but does not carry out yet.\n'
+            "Write its steps one after the other until then."
+        )
     ]

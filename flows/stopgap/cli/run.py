@@ -19,7 +19,6 @@ from stopgap.problems import Exit, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stopgap.drills.scenario import Scenario
     from stopgap.incidents.model import IncidentId, Run
     from stopgap.runbook.model import Runbook
     from stopgap.timeline.entry import Timeline
@@ -64,7 +63,8 @@ def begin(  # noqa: PLR0913  each is a part of what was asked for, all by keywor
     person: str,
     shown: str,
     incident: str | None = None,
-    scenario: Scenario | None = None,
+    given: Mapping[str, str] | None = None,
+    scenario: str = "",
 ) -> int:
     """Ask for a run, hand it to Prefect, and follow it to its end unless `shown` is "nothing" or "json"."""
     from stopgap.engine import server
@@ -74,8 +74,17 @@ def begin(  # noqa: PLR0913  each is a part of what was asked for, all by keywor
     with timelines.timeline() as timeline:
         key = uuid.uuid4().hex
         on = fold.find_incident(timeline, incident).id if incident else _open(timeline, found, mode=mode, person=person, key=key)
-        given = {"given": scenario.given, "scenario": scenario.name} if scenario else {}
-        run = request_run(timeline, incident=on, runbook=found, parameters=values, mode=mode, starter=person, key=key, **given)
+        run = request_run(
+            timeline,
+            incident=on,
+            runbook=found,
+            parameters=values,
+            mode=mode,
+            starter=person,
+            key=key,
+            given=given,
+            scenario=scenario,
+        )
         flow_run = _hand_over(timeline, run)
         link = f"{os.environ.get('PREFECT_UI_URL', '')}/runs/flow-run/{flow_run}"
         if shown == "json":
