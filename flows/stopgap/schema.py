@@ -135,6 +135,10 @@ def _unknown_keys(document: Document, path: KeyPath, part: Mapping[str, Any], er
 
 def _missing(document: Document, path: KeyPath, part: Mapping[str, Any], error: Any) -> Iterator[Problem]:
     key = error.kind.property
+    asking = [name for name, needed in part.get("dependentRequired", {}).items() if key in needed and name in error.instance]
+    if asking and list(error.schema_path)[-1] == "dependentRequired":
+        yield document.problem((*path, asking[0]), f'"{asking[0]}" needs "{key}" beside it', "missing-key", at_key=True)
+        return
     meaning = str(part.get("properties", {}).get(key, {}).get("description", "")).split(". ")[0].rstrip(".")
     yield document.problem(path, f'the key "{key}" is missing', "missing-key", hint=f"{key}: {meaning}" if meaning else "", at_key=True)
 
@@ -175,17 +179,21 @@ def _bound(document: Document, path: KeyPath, _: Mapping[str, Any], error: Any) 
 
 
 def _too_few(document: Document, path: KeyPath, _: Mapping[str, Any], error: Any) -> Iterator[Problem]:
-    yield document.problem(path, f"{_where(path)} must not be empty", "empty", hint=_count_hint(error))
+    count = len(error.instance)
+    hint = f"at least {error.kind.limit} are needed" if error.kind.limit > 1 else ""
+    sentence = f"{_where(path)} has only {count} {_noun(error.instance)}" if count else f"{_where(path)} must not be empty"
+    yield document.problem(path, sentence, "too-few" if count else "empty", hint=hint)
 
 
 def _too_many(document: Document, path: KeyPath, _: Mapping[str, Any], error: Any) -> Iterator[Problem]:
-    what = "characters" if isinstance(error.instance, str) else "entries"
-    sentence = f"{_where(path)} has {len(error.instance)} {what}; {error.kind.limit} are allowed"
+    sentence = f"{_where(path)} has {len(error.instance)} {_noun(error.instance)}; {error.kind.limit} are allowed"
     yield document.problem(path, sentence, "too-long")
 
 
-def _count_hint(error: Any) -> str:
-    return f"at least {error.kind.limit} are needed" if error.kind.limit > 1 else ""
+def _noun(value: Any) -> str:
+    one = "character" if isinstance(value, str) else "entry"
+    several = "characters" if isinstance(value, str) else "entries"
+    return one if len(value) == 1 else several
 
 
 def _unique(document: Document, path: KeyPath, _: Mapping[str, Any], __: Any) -> Iterator[Problem]:
@@ -195,7 +203,7 @@ def _unique(document: Document, path: KeyPath, _: Mapping[str, Any], __: Any) ->
 def _property_name(document: Document, path: KeyPath, part: Mapping[str, Any], error: Any) -> Iterator[Problem]:
     key = str(error.instance)
     if isinstance(error.instance, dict):
-        names = part.get("propertyNames", {})
+        names = part.get("propertyNames", part)
         key = str(getattr(error.kind.error, "instance", ""))
     else:
         names = part
@@ -228,7 +236,7 @@ def _where(path: KeyPath) -> str:
     names = [part for part in path if isinstance(part, str)]
     if not names:
         return "the file"
-    return f'"{names[-1]}"' if path[-1] == names[-1] else f'each entry of "{names[-1]}"'
+    return f'"{names[-1]}"' if path[-1] == names[-1] else f'an entry of "{names[-1]}"'
 
 
 _WORDS: dict[str, Callable[[Document, KeyPath, Mapping[str, Any], Any], Iterator[Problem]]] = {

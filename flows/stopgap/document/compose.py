@@ -182,9 +182,10 @@ class Composer:
 
     def _refuse_tag(self, event: Any) -> None:
         if event.tag is not None:
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
             self._problem(
                 _position(event.start_mark),
-                f'the tag "{event.tag}" means nothing here',
+                f'the tag "{tag}" means nothing here',
                 "tag",
                 "leave it out; quote text that begins with !",
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -15,6 +16,9 @@ from stopgap.document.compose import Composer, FatalError
 from stopgap.document.model import Document, Node, line_of, split_lines
 from stopgap.document.syntax import explain, explain_character
 from stopgap.problems import Position, Problem, ProblemsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MOST_BYTES = 256 * 1024
 _START = Position(1, 1)
@@ -57,6 +61,12 @@ def parse(raw: bytes, *, path: Path | None = None, file: str = "") -> tuple[Docu
     if root is None:
         return None, problems
     return Document(path or Path(name), name, hashlib.sha256(raw).hexdigest(), lines, root), problems
+
+
+def joined(first: list[Problem], more: Iterable[Problem]) -> list[Problem]:
+    """Put the mistakes of a file's YAML before those of its content, less those that only follow from them at the same place."""
+    places = {problem.position for problem in first}
+    return [*first, *(problem for problem in more if problem.position not in places)]
 
 
 def _bytes_of(path: Path) -> bytes:

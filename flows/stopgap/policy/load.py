@@ -24,7 +24,7 @@ def load(path: Path) -> Policy:
     found, problems = document.examine(path)
     policy, more = check(found) if found else (None, [])
     if policy is None or problems:
-        raise ProblemsError([*problems, *more])
+        raise ProblemsError(document.joined(problems, more))
     return policy
 
 

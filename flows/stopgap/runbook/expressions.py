@@ -102,7 +102,9 @@ def _syntax_error(words: str) -> ExpressionSyntaxError:
     )
     if found is None:
         return ExpressionSyntaxError(said, column=column)
-    what = next(group for group in found.groups() if group)
+    what = next(group for group in found.groups() if group).replace("= '", "='")
+    if what == "'='":
+        return ExpressionSyntaxError("one = compares nothing; write ==", column=column)
     return ExpressionSyntaxError("the expression ends too early" if what == "'<EOF>'" else f"{what} does not fit here", column=column)
 
 

@@ -45,15 +45,18 @@ class Checker:
         found, problems = document.examine(path, file=self.shown.get(path, ""))
         if found is None:
             return problems
+        return document.joined(problems, self._content(found))
+
+    def _content(self, found: Document) -> list[Problem]:
         kind = load.kind_of(found.data)
         if kind == "Policy":
-            return problems + policies.check(found)[1]
+            return policies.check(found)[1]
         if kind == "Drill":
-            return problems + schema.check(found, "drill")
-        if kind is not None and kind != load.KIND:
-            hint = schema.nearest(kind, KINDS) or f"a file is a {schema.listed(KINDS)}"
-            return [*problems, found.problem(("kind",), f'there is no kind "{kind}"', "unknown-kind", hint=hint)]
-        return problems + self._runbook(found)
+            return schema.check(found, "drill")
+        if kind is None or kind == load.KIND:
+            return self._runbook(found)
+        hint = schema.nearest(kind, KINDS) or f"a file is a {schema.listed(KINDS)}"
+        return [found.problem(("kind",), f'there is no kind "{kind}"', "unknown-kind", hint=hint)]
 
     def _runbook(self, found: Document) -> list[Problem]:
         policy, more = self._policy_above(found.path)

@@ -49,7 +49,7 @@ def load_all(folder: Path, *, known: Known | None = None) -> dict[str, Runbook]:
 
 def _sound(found: Document | None, problems: list[Problem], known: Known) -> Runbook:
     runbook, more = check(found, known=known) if found else (None, [])
-    errors = [problem for problem in [*problems, *more] if problem.severity == "error"]
+    errors = [problem for problem in document.joined(problems, more) if problem.severity == "error"]
     if runbook is None or errors:
         raise ProblemsError(errors)
     return runbook

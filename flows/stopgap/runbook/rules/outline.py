@@ -56,7 +56,7 @@ def calls(found: Document) -> list[CallOutline]:
     """Return every call of an action, verifications included, in order."""
     outlines = []
     for step in steps(found):
-        outlines += _call(step, step.path, step.data, is_verify=False)
+        outlines += _call(step, step.path, step.data, is_verify=False) if not step.is_group else []
         verify = step.data.get("verify")
         if isinstance(verify, dict):
             outlines += _call(step, (*step.path, "verify"), verify, is_verify=True)

@@ -150,7 +150,7 @@ def _step(step: outline.StepOutline, name: Name, known: Known, every: list[outli
     wanted = name.parts[1]
     there = {one.id: one for one in reversed(every) if one.id}
     if wanted not in there:
-        hint = schema.nearest(wanted, there) or _there_are("the steps are", there, "there are no steps")
+        hint = schema.nearest(wanted, there) or _there_are("the steps before are", sorted(step.earlier), "no step comes before")
         yield 1, f'there is no step "{wanted}"', "unknown-step", hint
     elif wanted not in step.earlier:
         itself = wanted == step.id
