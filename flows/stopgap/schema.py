@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stopgap.clock import DURATION
 from stopgap.problems import StopgapError
 
 if TYPE_CHECKING:
@@ -25,6 +26,21 @@ _KINDS = {
     "null": "nothing", "boolean": "true or false", "integer": "a whole number", "number": "a number",
     "string": "text", "array": "a list", "object": "a mapping",
 }  # fmt: skip
+
+# What a pattern without words of its own means; the actions' schemas are generated and have none.
+_PATTERNS = {
+    f"^{DURATION}$": {
+        "code": "bad-duration",
+        "says": "is not a duration",
+        "hint": "write a number with d, h, m or s, like 90s, 15m or 2h30m",
+    },
+    "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": {
+        "code": "bad-name",
+        "says": "cannot be the name of anything in Kubernetes",
+        "hint": "use small letters, digits and dashes",
+    },
+    "^https?://[^\\s/]+": {"code": "bad-url", "says": "is not an address", "hint": "write it like http://checkout:8080/health"},
+}
 
 
 class MissingSchemaError(StopgapError):
@@ -167,7 +183,7 @@ def _constant(document: Document, path: KeyPath, _: Mapping[str, Any], error: An
 
 
 def _pattern(document: Document, path: KeyPath, part: Mapping[str, Any], error: Any) -> Iterator[Problem]:
-    says = part.get("x-problem", {})
+    says = part.get("x-problem") or _PATTERNS.get(part.get("pattern", ""), {})
     sentence = says.get("says", f"does not fit the pattern {part.get('pattern', '')}")
     yield document.problem(path, f"{_short(error.instance)} {sentence}", says.get("code", "bad-text"), hint=says.get("hint", ""))
 
@@ -219,7 +235,7 @@ def _any_of(document: Document, path: KeyPath, part: Mapping[str, Any], error: A
         return
     types = [name for branch in part.get("anyOf") or part.get("oneOf") or [] for name in _types(branch)]
     sentence = f"{_where(path)} cannot be {kind_of(error.instance)}"
-    hint = f"it is {listed(dict.fromkeys(_KINDS[name] for name in types))}" if types else ""
+    hint = _quote_hint(types, error.instance) or (f"it is {listed(dict.fromkeys(_KINDS[name] for name in types))}" if types else "")
     yield document.problem(path, sentence, "wrong-type", hint=hint)
 
 

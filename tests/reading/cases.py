@@ -11,7 +11,7 @@ from stopgap.runbook.known import Known, actions
 FOLDER = Path(__file__).parent.parent / "cases"
 OK = sorted((FOLDER / "ok").glob("*.yaml"))
 BROKEN = sorted((FOLDER / "broken").glob("*.yaml"))
-KNOWN = Known(today=date(2026, 11, 21), actions=actions(FOLDER / "actions"))
+KNOWN = Known(today=date(2026, 11, 21), actions=actions())
 
 
 def said_of(path: Path, *, known: Known = KNOWN) -> list[str]:

@@ -31,10 +31,13 @@ def check(found: Document, known: Known) -> Iterator[Problem]:
 
 def _call(found: Document, call: outline.CallOutline, action: ActionSchema, policy: Policy) -> Iterator[Problem]:
     values = arguments.merged(found, call, action)
-    for key, names, what in (("cluster", policy.clusters, "cluster"), ("prometheus", policy.prometheus, "Prometheus server")):
-        value = _literal(values.get(key)) if key in action.fields else None
-        if isinstance(value, str) and value not in names:
-            yield _unknown(found, _path(call, key), what, value, [str(name) for name in names])
+    cluster = _literal(values.get("cluster")) if "cluster" in action.fields else None
+    if isinstance(cluster, str) and cluster not in policy.clusters:
+        yield _unknown(found, _path(call, "cluster"), "cluster", cluster, [str(name) for name in policy.clusters])
+    server = _literal(values.get("server", "default")) if action.name.startswith("prometheus.") else None
+    if isinstance(server, str) and server not in policy.prometheus:
+        path = _path(call, "server") if "server" in values else (*call.path, "uses")
+        yield _unknown(found, path, "Prometheus server", server, list(policy.prometheus))
     if not action.only_reads:
         yield from _limits(found, call, values, policy)
 
