@@ -41,7 +41,7 @@ class Position:
 class Problem:
     """One mistake in one file: where, a sentence, a code, and what to do about it.
 
-    `source` is the text of the line it points at, without its line end; empty when there is no such line.
+    `source` is the text of the line it points at, without its line end; empty when there is no such line. What cannot be printed is a blank.
     Problems sort by file, then by place.
     """
 
@@ -52,6 +52,14 @@ class Problem:
     hint: str = ""
     source: str = field(default="", compare=False)
     severity: str = "error"  # "warning" does not make `lint` fail
+
+    def __post_init__(self) -> None:
+        """Keep words from the file on one line, and out of the terminal's control."""
+        for name in ("file", "sentence", "hint", "source"):
+            text: str = getattr(self, name)
+            if not text.isprintable():
+                kept = "".join(character if character.isprintable() else " " for character in text)
+                object.__setattr__(self, name, kept)
 
     def __str__(self) -> str:
         """Print as `file:line:column: sentence [code]  hint`."""

@@ -63,7 +63,7 @@ def _text(problems: Sequence[Problem], count: int) -> None:
     for problem in problems:
         click.echo(str(problem))
         if problem.source.strip():
-            source = problem.source.expandtabs(1)[:200]
+            source = problem.source[:200]
             click.echo(f"    {source}\n    {' ' * (problem.position.column - 1)}^")
     click.echo(_total(problems, count), err=bool(problems))
 

@@ -82,7 +82,7 @@ def _compose(text: str, lines: list[str], name: str) -> tuple[Node | None, list[
         return None, [*composer.problems, fatal.problem]
     except yaml.reader.ReaderError as error:
         where = _place_in(text[: error.position])
-        problem = Problem(name, where, explain_character(error.character), "not-text", source=_printable(line_of(lines, where)))
+        problem = Problem(name, where, explain_character(error.character), "not-text", source=line_of(lines, where))
         return None, [*composer.problems, problem]
     except yaml.MarkedYAMLError as error:
         return None, [*composer.problems, explain(error, name, lines)]
@@ -92,7 +92,3 @@ def _compose(text: str, lines: list[str], name: str) -> tuple[Node | None, list[
 def _place_in(before: str) -> Position:
     lines = split_lines(before)
     return Position(len(lines), len(lines[-1]) + 1)
-
-
-def _printable(line: str) -> str:
-    return "".join(character if character.isprintable() else "\ufffd" for character in line)
