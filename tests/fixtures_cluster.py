@@ -1,6 +1,6 @@
-"""Kubernetes clusters for tests: each test gets a namespace of its own, and a policy in which the cluster is called "test".
+"""The clusters that actions are tried on: each test gets a namespace of its own, and a policy in which the cluster is called "test".
 
-The real one is taken from STOPGAP_TEST_KUBECONFIG: any disposable cluster whose Pods become ready.
+Every such test runs on the sandbox and on a real control plane. The real one is taken from STOPGAP_TEST_KUBECONFIG: any disposable cluster whose Pods become ready.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from stopgap.actions.contract import Action, Change, Outcome
+    from stopgap.drills.world import World
 
 TEST = ClusterName("test")
 GOOD, BETTER, BROKEN = "shop/web:1", "shop/web:2", "shop/web-broken:3"
@@ -70,7 +71,7 @@ class Place:
         return self.admin.patch(self.url(plural, name), json=body, headers=headers).raise_for_status().json()
 
     def deploy(self, name: str = "web", *, image: str = GOOD, replicas: int = 2, ready: bool = True, **template: str) -> Any:
-        labels = {"app": name, **template}
+        labels = {"app": name} | template
         container = {"name": "web", "image": image, "env": [{"name": "GREETING", "value": "hello"}]}
         spec = {
             "replicas": replicas,
@@ -81,8 +82,8 @@ class Place:
         return self.until_ready(name) if ready else made
 
     def release(self, name: str, image: str, *, ready: bool = True) -> Any:
-        self.patch("deployments", name, {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": image}]}}}})
-        return self.until_ready(name) if ready else None
+        made = self.patch("deployments", name, {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": image}]}}}})
+        return self.until_ready(name) if ready else made
 
     def until_ready(self, name: str) -> Any:
         return self.until("deployments", name, _is_rolled_out)
@@ -109,7 +110,12 @@ def real_kubeconfig() -> Path:
     return Path(named)
 
 
-@pytest.fixture(params=["real"])
+@pytest.fixture
+def sandbox_kubeconfig(world: World) -> Path:
+    return world.kubeconfig
+
+
+@pytest.fixture(params=["sandbox", "real"])
 def cluster(request: pytest.FixtureRequest) -> Iterator[Place]:
     """A fresh namespace, removed in the end."""
     path: Path = request.getfixturevalue(f"{request.param}_kubeconfig")

@@ -89,10 +89,10 @@ def test_a_crash_loop_ends_in_its_own_message(cluster: Place) -> None:
 
 
 def test_a_deadline_that_passes_leaves_the_step_in_doubt_and_the_probe_knows_more(cluster: Place) -> None:
-    cluster.deploy(replicas=1, image="shop/web-slow:1", ready=False)
-    context, step = context_in(cluster.policy, seconds=2), scale(cluster, 2)
+    cluster.deploy(replicas=1, image="shop/web-slow:1")
+    context, step = context_in(cluster.policy, seconds=1), scale(cluster, 2)
     change = step.plan(context)
-    with pytest.raises(InDoubtError, match=r"web: the step's deadline passed before the rollout was done \(0 of 2 ready"):
+    with pytest.raises(InDoubtError, match=r"web: the step's deadline passed before the rollout was done \(1 of 2 ready"):
         step.apply(context, change)
     assert step.probe(context_in(cluster.policy), change) is Probe.IN_PROGRESS
     cluster.until_ready("web")
@@ -111,7 +111,8 @@ def test_a_quota_that_forbids_more_pods_ends_in_its_own_message(cluster: Place) 
     cluster.deploy(replicas=1)
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": {"pods": "2"}}}
     cluster.create("resourcequotas", quota)
-    cluster.until("resourcequotas", "few", lambda found: found.get("status", {}).get("used", {}).get("pods") == "1")
+    if cluster.kind == "real":  # its controller must have counted the Pods before it refuses any
+        cluster.until("resourcequotas", "few", lambda found: found.get("status", {}).get("used", {}).get("pods") == "1")
     with pytest.raises(PermanentError, match=r"web: 2 of 4 ready, and it cannot go on: a quota forbids more Pods: .*exceeded quota: few"):
         carry_out(scale(cluster, 4), context_in(cluster.policy))
 

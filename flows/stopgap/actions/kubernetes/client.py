@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from stopgap.actions import guard
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from stopgap.actions.contract import Context
     from stopgap.policy.model import ClusterName
 
-Kind = Literal["strategic-merge-patch", "merge-patch", "json-patch"]
 JSON = dict[str, Any]
 
 
@@ -51,9 +50,13 @@ class Client:
         """Read an object or a list."""
         return self._send("GET", path, query, body=None)
 
-    def patch(self, path: str, body: Any, *, dry_run: bool, kind: Kind = "strategic-merge-patch") -> JSON:
-        """Change an object, or with `dry_run` let the server check the change and answer with the object as it would be."""
+    def patch(self, path: str, body: Any, *, dry_run: bool) -> JSON:
+        """Change an object: a strategic merge when the body is an object, a JSON patch when it is a list.
+
+        With `dry_run` the server checks the change, does not make it, and answers with the object as it would be.
+        """
         query = {"dryRun": "All"} if dry_run else {}
+        kind = "json-patch" if isinstance(body, list) else "strategic-merge-patch"
         return self._send("PATCH", path, query, body=body, content_type=f"application/{kind}+json")
 
     def _send(self, method: str, path: str, query: Mapping[str, str], *, body: Any, content_type: str = "application/json") -> JSON:

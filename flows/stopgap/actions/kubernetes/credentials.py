@@ -6,6 +6,8 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from stopgap.actions.contract import PermanentError
 
 if TYPE_CHECKING:
@@ -76,12 +78,18 @@ def _from_file(cluster: Cluster, path: Path | None, *, is_read_only: bool) -> Ac
         raise PermanentError(f'Cluster "{cluster.name}": there is no kubeconfig {path}.\nCorrect `kubeconfig:` in policy.yaml.')
     configuration = _fresh_configuration()
     try:
-        contexts = [found["name"] for found in config.list_kube_config_contexts(str(path))[0]]
-        _check_context(cluster, path, contexts)
+        _check_context(cluster, path, _contexts_of(path))
         config.load_kube_config(str(path), context=cluster.context, client_configuration=configuration, persist_config=False)
-    except config.ConfigException as error:
+    except (config.ConfigException, yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         raise PermanentError(f'Cluster "{cluster.name}": {path} cannot be used: {error}') from error
     return Access(cluster.name, configuration, f"context {cluster.context} of {path}", is_read_only=is_read_only)
+
+
+def _contexts_of(path: Path) -> list[str]:
+    # The client's own list_kube_config_contexts insists on a current context, which is nothing to us.
+    found = yaml.safe_load(path.read_text())
+    contexts = found.get("contexts") if isinstance(found, dict) else None
+    return [str(item.get("name")) for item in contexts or () if isinstance(item, dict)]
 
 
 def _check_context(cluster: Cluster, path: Path, contexts: list[str]) -> None:

@@ -61,7 +61,7 @@ class Rollback:
     def plan(self, context: Context) -> Change:
         """Find the revision, show how it differs, and let the server try the change."""
         with connect(context, self.cluster) as api:
-            found = objects.read(api, "deployments", self.namespace, self.deployment)
+            found = rollout.settled(api, self.namespace, self.deployment)
             known = revisions.of(api, found)
             wanted, notes = self._choose(found, known)
             checked, more = objects.check(api, self._path(), self._patch(api, found, wanted.template))
@@ -134,7 +134,7 @@ class Rollback:
         wanted = next((it for it in revisions.of(api, found) if it.number == change.undo["wanted"]), None)
         if wanted is None or objects.digest(wanted.template) != change.undo["template"]:
             raise ConflictError(f"{self.deployment}: revision {change.undo['wanted']} is no longer what was planned; nothing was written.")
-        api.patch(self._path(), self._patch(api, found, wanted.template, version=change.precondition), dry_run=False, kind="json-patch")
+        api.patch(self._path(), self._patch(api, found, wanted.template, version=change.precondition), dry_run=False)
 
     def _patch(self, api: Client, found: JSON, template: JSON, *, version: str = "") -> Any:
         annotations = {**(found["metadata"].get("annotations") or {}), objects.MARK: api.context.mark}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stopgap.actions.kubernetes.client import JSON, Client
 
 GRACE = 3.0  # seconds that an obstacle must last: the first pull may fail, and a quota may become free while old Pods end
+SETTLING = 3.0  # seconds to wait for a controller that has not yet seen the latest change
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds between two looks
 IMAGE_PROBLEMS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull")
 REVISION = "deployment.kubernetes.io/revision"
@@ -47,6 +48,16 @@ def of(deployment: JSON) -> Rollout:
     counts = {key: status.get(f"{key}Replicas", 0) for key in ("updated", "ready", "available")}
     observed = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
     return Rollout(wanted, **counts, total=status.get("replicas", 0), is_observed=observed)
+
+
+def settled(api: Client, namespace: str, name: str) -> JSON:
+    """Return the Deployment once its controller has seen its latest change: before that, its revision is still that of the one before."""
+    ends = api.context.clock.monotonic() + SETTLING
+    while not of(found := objects.read(api, "deployments", namespace, name)).is_observed:
+        if api.context.clock.monotonic() >= ends:
+            raise TemporaryError(f"{name}: the Deployment controller has not seen its latest change yet; what it runs cannot be told.")
+        api.context.clock.sleep(FIRST_PAUSE)
+    return found
 
 
 def wait(api: Client, namespace: str, name: str, *, is_ours: Callable[[JSON], str]) -> JSON:

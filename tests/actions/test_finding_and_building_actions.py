@@ -1,0 +1,152 @@
+"""The registry: names, the contract, arguments, and schemas for editors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jsonschema
+import pytest
+
+from stopgap.actions import registry, schemas
+from stopgap.actions.arguments import ArgumentsError
+from stopgap.actions.basic import Note, Wait
+from stopgap.actions.checks import faults_of
+from stopgap.actions.kubernetes.scale import Scale
+
+SCHEMAS = Path(__file__).parents[2] / "schemas" / "actions"
+HERE = {"cluster": "prod", "namespace": "shop"}
+
+
+def test_every_action_of_the_catalogue_keeps_the_contract() -> None:
+    found = {name: registry.find(name) for name in registry.names()}
+    assert {name: action.name for name, action in found.items()} == {name: name for name in found}
+    assert len(found) == 11
+
+
+def test_an_unknown_action_names_the_nearest_one() -> None:
+    with pytest.raises(
+        registry.UnknownActionError,
+        match=r'^There is no action "kubernetes.scail". Did you mean "kubernetes.scale"\? The actions are http.wait, ',
+    ):
+        registry.find("kubernetes.scail")
+
+
+def test_a_missing_library_says_which_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+    with pytest.raises(registry.MissingExtraError, match=r'Install it:  pip install "stopgap\[kubernetes\]"$'):
+        registry.find("kubernetes.scale")
+    assert registry.find("note") is Note
+
+
+def test_finding_an_action_imports_no_other_provider_and_not_its_library() -> None:
+    code = "import sys; from stopgap.actions import registry; registry.find('kubernetes.scale'); registry.find('note'); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "stopgap.actions.kubernetes.scale" in loaded
+    assert not {"kubernetes", "prefect", "stopgap.actions.prometheus"} & set(loaded)
+
+
+def test_an_action_is_built_with_defaults_only_where_it_has_such_a_field() -> None:
+    built = registry.build("kubernetes.scale", {"deployment": "web", "replicas": 3, "namespace": "own"}, defaults={**HERE, "region": "eu"})
+    assert built == Scale(cluster=HERE["cluster"], namespace="own", deployment="web", replicas=3)  # type: ignore[arg-type]  # a plain str
+    assert registry.build("note", {"text": "x"}, defaults=HERE) == Note(text="x")
+
+
+def test_durations_are_written_as_people_write_them() -> None:
+    assert registry.build("wait", {"for": "2m30s"}) == Wait(for_=timedelta(seconds=150))
+
+
+def test_every_wrong_argument_is_named_at_once() -> None:
+    arguments = {"deployment": "Web!", "replicas": "9", "namespce": "shop"}
+    with pytest.raises(ArgumentsError) as caught:
+        registry.build("kubernetes.scale", arguments, defaults={"cluster": "prod"})
+    assert caught.value.faults == (
+        '"namespace" is missing',
+        '"deployment": string should match pattern \'^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$\'; found "Web!"',
+        '"replicas": input should be a valid integer; found "9"',
+        '"namespce" is not an argument of it; did you mean "namespace"?',
+    )
+
+
+@pytest.mark.parametrize("value", [True, 3.0, "3", -1, 1001, None])
+def test_nothing_but_a_number_in_its_bounds_is_a_number_of_replicas(value: Any) -> None:
+    with pytest.raises(ArgumentsError, match='"replicas"'):
+        registry.build("kubernetes.scale", {**HERE, "deployment": "web", "replicas": value})
+
+
+@pytest.mark.parametrize("duration", ["3", "0s", "", "1 m", 5])
+def test_a_duration_that_is_none_is_refused(duration: Any) -> None:
+    with pytest.raises(ArgumentsError, match='"for"'):
+        registry.build("wait", {"for": duration})
+
+
+def test_cluster_and_namespace_have_no_default() -> None:
+    for name, schema in schemas.generate().items():
+        if name.startswith("kubernetes."):
+            assert {"cluster", "namespace"} <= set(schema["required"]), name
+
+
+def test_the_committed_schemas_are_fresh_and_valid() -> None:
+    generated = schemas.generate()
+    committed = {path.name.removesuffix(".schema.json"): json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")}
+    assert committed == generated, "write them again:  stopgap schema --write"
+    for schema in generated.values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+        assert schema["additionalProperties"] is False
+
+
+def test_what_a_schema_refuses_the_registry_refuses_and_the_other_way_round() -> None:
+    validator = jsonschema.Draft202012Validator(schemas.generate(["kubernetes.scale"])["kubernetes.scale"])
+    good = {**HERE, "deployment": "web", "replicas": 3}
+    for arguments in (good, {**good, "replicas": 1001}, {**good, "x": 1}, {**good, "deployment": "W"}, HERE, {**good, "namespace": ""}):
+        try:
+            registry.build("kubernetes.scale", arguments)
+            accepted = True
+        except ArgumentsError:
+            accepted = False
+        assert accepted == validator.is_valid(arguments), arguments
+
+
+def test_a_class_that_breaks_the_contract_is_told_all_of_it() -> None:
+    @dataclass
+    class Careless:
+        name: ClassVar[str] = "other"
+        effect: ClassVar[str] = "reads"
+        undoes: ClassVar[str] = "yes"
+        waits: ClassVar[int] = 1
+
+    faults = faults_of(Careless, "careless")
+    assert "it is no frozen dataclass; decorate it with stopgap.actions.contract.action" in faults
+    assert "its `name` is 'other'; 'careless' is needed" in faults
+    assert "its `risk` is None; allowed is 'low' or 'high'" in faults
+    assert "its `waits` is 1; allowed is False or True" in faults
+    assert "it only reads and says that it can be undone; `undoes` must be 'no'" in faults
+    assert "it has no method `probe`" in faults
+
+
+def test_an_action_of_another_package_comes_by_its_entry_point(tmp_path: Path) -> None:
+    source = Path(__file__).with_name("foreign_action.py").read_text()
+    (tmp_path / "foreign_action.py").write_text(source)
+    info = tmp_path / "foreign-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[stopgap.actions]\nforeign.ping = foreign_action:Ping\nforeign.bad = foreign_action:nothing\n")
+    code = (
+        "from stopgap.actions import registry\n"
+        "print('foreign.ping' in registry.names(), registry.build('foreign.ping', {'word': 'hi'}))\n"
+        "try: registry.find('foreign.bad')\n"
+        "except registry.BrokenActionError as error: print(error)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env={"PYTHONPATH": str(tmp_path)})
+    assert (ran.stdout, ran.stderr) == (
+        (
+            "True Ping(word='hi')\n"
+            'The action "foreign.bad" (foreign_action:nothing) does not keep the contract:\n  it is None; a class is needed\n'
+        ),
+        "",
+    )
