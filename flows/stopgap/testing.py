@@ -12,6 +12,7 @@ from stopgap.approvals import decide
 from stopgap.approvals.model import Attempt
 from stopgap.timeline import chain, following
 from stopgap.timeline.entry import Appended, Draft, Entry
+from stopgap.timeline.verify import Snapshot, Verdict, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,6 +121,17 @@ class MemoryTimeline:
                 self._changed.wait(min(seconds, 0.05))
 
         return following.entries(read, wait, after=after, timeout=timeout)
+
+    def verify(self, *, since: str = "") -> Verdict:
+        """Check every chain."""
+        with self._changed:
+            chains = sorted(name for name in self._entries if name != chain.SEALS)
+            snapshot = Snapshot(
+                heads=dict(self._heads),
+                seals=tuple(self._entries.get(chain.SEALS, ())),
+                entries=iter([entry for name in chains for entry in self._entries[name]]),
+            )
+        return verify(snapshot, key=self._key, since=since)
 
     def _append(self, draft: Draft) -> Appended:
         if draft.key in self._by_key:

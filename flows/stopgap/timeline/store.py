@@ -11,6 +11,7 @@ import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from sqlalchemy import Select, event, exc, func, select
 from sqlalchemy import create_engine as sqlalchemy_engine
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -18,10 +19,11 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from stopgap.clock import SystemClock
 from stopgap.problems import StopgapError
 from stopgap.timeline import chain, following, rows, tables
+from stopgap.timeline.verify import Snapshot, Verdict, verify
 from stopgap.timeline.writing import Writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime, timedelta
 
     from sqlalchemy import Connection, Engine
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from stopgap.timeline.entry import Appended, Draft, Entry
 
 _TRIES = 5  # of an append that lost a race for a key in another chain
+
+
+class UnreadableError(StopgapError):
+    """The timeline holds something that is not an entry."""
 
 
 class TimelineUnreachableError(StopgapError):
@@ -132,12 +138,42 @@ class PostgresTimeline:
         return len(heads)
 
     @contextlib.contextmanager
-    def snapshot(self) -> Iterator[tuple[Mapping[str, chain.Head], Iterator[Entry]]]:
-        """Give every head and every entry (by chain and number) as they stand at one moment, entries one after the other."""
-        query = select(tables.entry).order_by(tables.entry.c.chain, tables.entry.c.number)
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Give everything as it stands at one moment, entries one after the other, for `verify`."""
+        entry = tables.entry.c
+        seals, others = (
+            select(tables.entry).where(which).order_by(entry.chain, entry.number)
+            for which in (entry.chain == chain.SEALS, entry.chain != chain.SEALS)
+        )
         with self._connected(isolation="REPEATABLE READ") as connection:
-            heads = {row.chain: rows.head_of(row) for row in connection.execute(select(tables.head))}
-            yield heads, map(rows.entry_of, connection.execute(query, execution_options={"yield_per": 1000}))
+            try:
+                heads = {row.chain: rows.head_of(row) for row in connection.execute(select(tables.head))}
+                sealed = tuple(map(rows.entry_of, connection.execute(seals)))
+                with connection.execute(others, execution_options={"yield_per": 1000}) as found:
+                    yield Snapshot(heads=heads, seals=sealed, entries=map(rows.entry_of, found))
+            except (psycopg.DataError, exc.DataError, ValueError) as error:
+                raise UnreadableError(f"An entry of the timeline was changed into something that cannot be read: {error}") from error
+
+    def verify(self, *, since: str = "") -> Verdict:
+        """Check every chain with the timeline's key; `since` is the end of an earlier verdict."""
+        with self.snapshot() as snapshot:
+            return verify(snapshot, key=self._key, since=since)
+
+    def recent(self, *, limit: int = 20) -> tuple[tuple[Entry, Entry], ...]:
+        """Return the first and the last entry of each of the newest chains, the newest chain first."""
+        head, first, last = tables.head, tables.entry.alias("first"), tables.entry.alias("last")
+        query = (
+            select(first.c.key, last.c.key)
+            .join_from(head, first, (first.c.chain == head.c.chain) & (first.c.number == 1))
+            .join(last, (last.c.chain == head.c.chain) & (last.c.number == head.c.number))
+            .where(head.c.chain != chain.SEALS)
+            .order_by(head.c.opened.desc(), head.c.chain.desc())
+            .limit(limit)
+        )
+        with self._connected() as connection:
+            keys = [tuple(row) for row in connection.execute(query)]
+        by_key = {entry.key: entry for entry in self._read(select(tables.entry).where(tables.entry.c.key.in_(itertools.chain(*keys))))}
+        return tuple((by_key[one], by_key[other]) for one, other in keys)
 
     def _read(self, query: Select[Any]) -> tuple[Entry, ...]:
         with self._connected() as connection:
