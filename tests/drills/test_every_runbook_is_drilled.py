@@ -1,0 +1,151 @@
+"""Every runbook that comes with stopgap has a drill beside it; both are run here on the sandbox."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from fixtures_engine import carry_out, statuses, texts
+from stopgap.approvals.model import Answer
+from stopgap.clock import SystemClock
+from stopgap.drills import scenario as scenarios
+from stopgap.drills import score as scoring
+from stopgap.engine.work import Work
+from stopgap.incidents.model import Mode, RunEnd
+from stopgap.incidents.open import open_incident, request_run
+from stopgap.plan import parameters
+from stopgap.policy import load as policies
+from stopgap.runbook import load as runbooks
+from stopgap.runbook.model import Status
+
+if TYPE_CHECKING:
+    from fixtures_engine import Bench
+    from stopgap.drills.world import World
+    from stopgap.policy.model import Policy
+    from stopgap.timeline.entry import Timeline
+
+FOLDER = Path(__file__).parents[2] / "runbooks"
+NAMES = sorted(runbooks.load_all(FOLDER))
+ANSWERS: dict[str, dict[str, tuple[str, Answer]]] = {
+    "checkout-latency": {"roll_back": ("ben", Answer.APPROVE)},
+    "checkout-reroute": {"shift": ("ada", Answer.STOP)},
+    "checkout-restart": {},
+}
+
+
+@pytest.fixture
+def policy(tmp_path: Path, world: World) -> Policy:
+    """The shipped policy, with its cluster moved to the sandbox."""
+    data = yaml.safe_load((FOLDER / "policy.yaml").read_text())
+    data["clusters"] = {name: {"kubeconfig": str(world.kubeconfig), "context": "sandbox"} for name in data["clusters"]}
+    path = tmp_path / "shipped" / "policy.yaml"
+    path.parent.mkdir()
+    path.write_text(yaml.safe_dump(data))
+    return policies.load(path)
+
+
+def work_of(timeline: Timeline, policy: Policy, name: str, *, mode: Mode, given: dict[str, str] | None = None, **values: Any) -> Work:
+    runbook = runbooks.load_all(FOLDER)[name]
+    incident = open_incident(timeline, title="A test", severity=runbook.severity, actor="dana", key="it", drill=mode is not Mode.LIVE)
+    checked = parameters.check(runbook, values)
+    run = request_run(
+        timeline, incident=incident, runbook=runbook, parameters=checked, mode=mode, starter="dana", key="it", given=given, scenario=name
+    )
+    return Work(timeline=timeline, clock=SystemClock(), policy=policy, runbook=runbook, id=run.id, mode=mode, parameters=checked)
+
+
+def told(work: Work) -> str:
+    return "\n".join(f"{entry.kind}: {entry.text}" for entry in work.entries())
+
+
+def drill_of(name: str) -> scenarios.Scenario:
+    found = [path for path in FOLDER.rglob("*.drill.yaml") if scenarios.load(path).runbook == name]
+    assert len(found) >= 1, f"{name} has no drill beside it"
+    runbook = runbooks.load_all(FOLDER)[name]
+    assert found[0].parent == runbook.path.parent
+    return scenarios.load(found[0], runbook=runbook)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_runbook_has_an_owner_a_review_date_and_a_drill(name: str) -> None:
+    runbook = runbooks.load_all(FOLDER)[name]
+    policy = policies.load(FOLDER / "policy.yaml")
+    assert runbook.owner in {*policy.people, *policy.teams}
+    assert runbook.reviewed is not None
+    assert runbook.review_every is not None
+    assert drill_of(name).title
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_drill_of_every_runbook_meets_its_expectations_and_touches_nothing(name: str, bench: Bench, policy: Policy) -> None:
+    scenario = drill_of(name)
+    given = {str(step): str(status) for step, status in scenario.given.items()}
+    work = work_of(bench.timeline, policy, name, mode=Mode.DRILL, given=given, **scenario.parameters)
+    end = carry_out(work, **ANSWERS[name])
+    result = scoring.score(scenario, work.entries(), policy=policy)
+    assert result.passed, scoring.to_markdown(result)
+    assert end is scenario.expect.end
+    assert bench.world.effects() == ()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dry_run_of_every_runbook_plans_each_branch_and_touches_nothing(name: str, bench: Bench, policy: Policy) -> None:
+    values: dict[str, Any] = {} if name == "checkout-restart" else {"url": bench.world.shop_url, "patience": "1s"}
+    work = work_of(bench.timeline, policy, name, mode=Mode.DRY, **values)
+    assert carry_out(work) is RunEnd.DONE, told(work)
+    assert {str(step.id) for step in work.runbook.steps} == set(work.run().steps)
+    assert bench.world.effects() == ()
+
+
+def test_the_latency_runbook_heals_the_demos_shop_by_its_rollback(bench: Bench, policy: Policy) -> None:
+    work = work_of(bench.timeline, policy, "checkout-latency", mode=Mode.LIVE, url=bench.world.shop_url, patience="3s")
+    assert carry_out(work, roll_back=("ada", Answer.APPROVE)) is RunEnd.DONE, told(work)
+    assert statuses(work.run()) == {"scale": "failed", "roll_back": "done", "hand_over": "done"}
+    reading = bench.world.reading()
+    assert reading is not None
+    assert (reading.ready, reading.errors, reading.release) == (9, 0.0, "registry.example/checkout:2.4.0")
+    assert texts(work, "step.finished")[-1] == (
+        "Leave word for the day shift: Capacity: failed. Rollback: done. The checkout answers within 0.5 s; find out what the last release did."
+    )
+
+
+def test_the_reroute_runbook_moves_the_traffic_and_asks_for_the_manual_step(bench: Bench, policy: Policy) -> None:
+    work = work_of(bench.timeline, policy, "checkout-reroute", mode=Mode.LIVE, url=bench.world.shop_url, patience="3s")
+    assert carry_out(work, shift=("chen", Answer.APPROVE), tell=("ada", Answer.DONE)) is RunEnd.DONE, told(work)
+    assert statuses(work.run()) == {"is_stable_up": "done", "grow": "done", "shift": "done", "tell": "done"}
+    reading = bench.world.reading()
+    assert reading is not None
+    assert (reading.ready, reading.errors, reading.release) == (6, 0.0, "registry.example/checkout:2.4.0")
+
+
+def test_a_slow_decision_by_the_wrong_person_is_scored(bench: Bench, policy: Policy) -> None:
+    scenario = drill_of("checkout-latency")
+    given = {str(step): str(status) for step, status in scenario.given.items()}
+    work = work_of(bench.timeline, policy, "checkout-latency", mode=Mode.DRILL, given=given)
+    assert carry_out(work, roll_back=("ben", Answer.STOP)) is RunEnd.REJECTED, told(work)
+    result = scoring.score(scenario, work.entries(), policy=policy)
+    assert not result.passed
+    assert [(decision.step, decision.answer, decision.by, decision.rounds) for decision in result.decisions] == [
+        ("roll_back", "stop the run", "ben", 1)
+    ]
+    assert {check.about: (check.expected, check.found) for check in result.checks if not check.held} == {
+        "the run": ("done", "rejected"),
+        "step roll_back": ("done", "rejected"),
+        "step hand_over": ("done", "not reached"),
+        "decision on roll_back": ("approve", "stop the run"),
+    }
+    assert result.took < timedelta(minutes=1)
+    text = scoring.to_markdown(result)
+    assert text.startswith("# Drill checkout-latency-night\n\nAt three in the morning the checkout takes two seconds;")
+    assert "| decision on roll\\_back | approve | stop the run | **no** |" in text
+
+
+def test_what_is_assumed_is_typed() -> None:
+    scenario = drill_of("checkout-latency")
+    assert scenario.given == {"scale": Status.FAILED, "roll_back": Status.DONE}
+    expected = scenario.expect.decisions["roll_back"]  # type: ignore[index]
+    assert (expected.answer, expected.within, expected.by) == (Answer.APPROVE, timedelta(minutes=3), "incident-commander")
