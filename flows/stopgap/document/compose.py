@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import yaml
+from yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
 
 from stopgap.document.model import Node, line_of
 from stopgap.document.scalars import ScalarError, resolve
@@ -13,6 +21,8 @@ from stopgap.problems import Position, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_Place = tuple[int, int]  # line and column; a Position only once it is reported
 
 MOST_DEPTH = 32
 MOST_VALUES = 20_000
@@ -30,15 +40,16 @@ class FatalError(Exception):
 class _Open:
     """A mapping or list whose end has not come yet; `key` is the key whose value is awaited."""
 
-    start: Position
+    line: int
+    column: int
     anchor: str | None
     data: Any
     is_mapping: bool
-    keys: dict[str, Position] = field(default_factory=dict)
+    keys: dict[str, _Place] = field(default_factory=dict)
     named: dict[str, Node] = field(default_factory=dict)
     listed: list[Node] = field(default_factory=list)
     size: int = 1
-    key: tuple[str, Position] | None = None
+    key: tuple[str, _Place] | None = None
     dropped: bool = False  # the awaited value belongs to a key that is not accepted
 
 
@@ -58,15 +69,15 @@ class Composer:
         """Return the root; FatalError when a limit is passed or the file holds no document, or two."""
         for event in events:
             kind = type(event)
-            if kind is yaml.ScalarEvent:
+            if kind is ScalarEvent:
                 self._scalar(event)
-            elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+            elif kind is MappingStartEvent or kind is SequenceStartEvent:
                 self._start(event)
-            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            elif kind is MappingEndEvent or kind is SequenceEndEvent:
                 self._end(event)
-            elif kind is yaml.AliasEvent:
+            elif kind is AliasEvent:
                 self._alias(event)
-            elif kind is yaml.DocumentStartEvent and self._root is not None:
+            elif kind is DocumentStartEvent and self._root is not None:
                 raise self._fatal(
                     event, 'a second document begins after "---"', "many-documents", "put each runbook into a file of its own"
                 )
@@ -81,22 +92,23 @@ class Composer:
         self._refuse_tag(event)
         text: str = event.value
         is_plain = not event.style and event.tag is None
-        start = _position(event.start_mark)
+        start = _place(event.start_mark)
         frame = self._stack[-1] if self._stack else None
         if frame is not None and frame.is_mapping and frame.key is None:
             self._key(frame, text, start, is_plain=is_plain)
             return
-        node = Node(self._resolve(text, start) if is_plain else text, start, _position(event.end_mark), is_plain=is_plain)
+        value = self._resolve(text, start) if is_plain else text
+        node = Node(value, *start, event.end_mark.line + 1, is_plain=is_plain)
         self._add(node, event.anchor)
 
-    def _resolve(self, text: str, start: Position) -> Any:
+    def _resolve(self, text: str, start: _Place) -> Any:
         try:
             return resolve(text)
         except ScalarError as error:
             self._problem(start, error.sentence, error.code, error.hint)
             return 0
 
-    def _key(self, frame: _Open, text: str, start: Position, *, is_plain: bool) -> None:
+    def _key(self, frame: _Open, text: str, start: _Place, *, is_plain: bool) -> None:
         frame.key = (text, start)
         frame.dropped = True
         if is_plain and text == "<<":
@@ -104,7 +116,7 @@ class Composer:
         elif is_plain and not isinstance(self._resolve_key(text), str):
             self._problem(start, f"the key {text or '(nothing)'} is not text", "key-not-text", f'write "{text}" in quotes')
         elif text in frame.keys:
-            self._problem(start, f'key "{text}" is already set at {frame.keys[text]}', "duplicate-key", "keep one of the two")
+            self._problem(start, f'key "{text}" is already set at {Position(*frame.keys[text])}', "duplicate-key", "keep one of the two")
         else:
             frame.dropped = False
 
@@ -119,8 +131,7 @@ class Composer:
         if len(self._stack) >= MOST_DEPTH:
             raise self._fatal(event, f"more than {MOST_DEPTH} levels inside each other", "too-deep", "no runbook nests so deep")
         self._refuse_tag(event)
-        is_mapping = isinstance(event, yaml.MappingStartEvent)
-        start = _position(event.start_mark)
+        is_mapping = isinstance(event, MappingStartEvent)
         parent = self._stack[-1] if self._stack else None
         if parent is not None and parent.is_mapping and parent.key is None:
             raise self._fatal(
@@ -128,12 +139,12 @@ class Composer:
             )
         if event.anchor:
             self._anchors[event.anchor] = None
-        self._stack.append(_Open(start, event.anchor, {} if is_mapping else [], is_mapping))
+        self._stack.append(_Open(*_place(event.start_mark), event.anchor, {} if is_mapping else [], is_mapping))
 
     def _end(self, event: Any) -> None:
         frame = self._stack.pop()
         items = frame.named if frame.is_mapping else frame.listed
-        node = Node(frame.data, frame.start, _position(event.end_mark), frame.size, keys=frame.keys, items=items)
+        node = Node(frame.data, frame.line, frame.column, event.end_mark.line + 1, frame.size, keys=frame.keys, items=items)
         self._add(node, frame.anchor)
 
     def _alias(self, event: Any) -> None:
@@ -165,7 +176,7 @@ class Composer:
             frame.data.append(node.data)
             frame.listed.append(node)
             return
-        name, where = frame.key or ("", node.position)
+        name, where = frame.key or ("", (node.line, node.column))
         frame.key = None
         if not frame.dropped:
             frame.data[name] = node.data
@@ -175,7 +186,7 @@ class Composer:
     def _count(self, event: Any, size: int) -> None:
         self._values += size
         if self._values > MOST_VALUES:
-            code = "alias-bomb" if isinstance(event, yaml.AliasEvent) else "too-many-values"
+            code = "alias-bomb" if isinstance(event, AliasEvent) else "too-many-values"
             raise self._fatal(
                 event, f"more than {MOST_VALUES:,} values, aliases written out", code, "a runbook is a page that a person reads"
             )
@@ -184,19 +195,20 @@ class Composer:
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
             self._problem(
-                _position(event.start_mark),
+                _place(event.start_mark),
                 f'the tag "{tag}" means nothing here',
                 "tag",
                 "leave it out; quote text that begins with !",
             )
 
-    def _problem(self, where: Position, sentence: str, code: str, hint: str) -> None:
-        self.problems.append(Problem(self._file, where, sentence, code, hint=hint, source=line_of(self._lines, where)))
+    def _problem(self, where: _Place, sentence: str, code: str, hint: str) -> None:
+        position = Position(*where)
+        self.problems.append(Problem(self._file, position, sentence, code, hint=hint, source=line_of(self._lines, position)))
 
     def _fatal(self, event: Any, sentence: str, code: str, hint: str) -> FatalError:
-        where = _position(event.start_mark)
+        where = Position(*_place(event.start_mark))
         return FatalError(Problem(self._file, where, sentence, code, hint=hint, source=line_of(self._lines, where)))
 
 
-def _position(mark: Any) -> Position:
-    return Position(mark.line + 1, mark.column + 1)
+def _place(mark: Any) -> _Place:
+    return mark.line + 1, mark.column + 1

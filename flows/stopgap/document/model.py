@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stopgap.problems import Position, Problem
 
@@ -15,22 +16,29 @@ if TYPE_CHECKING:
 KeyPath = tuple[str | int, ...]  # ("steps", 0, "with", "replicas")
 
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what libyaml counts as the end of a line
+_NOTHING: Mapping[str, tuple[int, int]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """One value: `data` as JSON, and where it stands. `size` counts every value in it, aliases written out.
 
-    `keys` are the places of a mapping's keys, `items` its values or a list's. `is_plain` is true of text without quotes.
+    `keys` are the places of a mapping's keys, `items` its values or a list's. `is_plain` is true of text without quotes. A tuple, because
+    a file has hundreds of them.
     """
 
     data: Any
-    position: Position
-    end: Position
+    line: int
+    column: int
+    last_line: int
     size: int = 1
     is_plain: bool = False
-    keys: Mapping[str, Position] = field(default_factory=dict)
+    keys: Mapping[str, tuple[int, int]] = _NOTHING
     items: Mapping[str, Node] | Sequence[Node] = ()
+
+    @property
+    def position(self) -> Position:
+        """Where it begins."""
+        return Position(self.line, self.column)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +84,17 @@ class Document:
         return self.problem_at(where, sentence, code, hint=hint, severity="warning")
 
     def _walk(self, path: KeyPath) -> tuple[Node, Position]:
-        node, key = self.root, self.root.position
+        node = self.root
+        key = (node.line, node.column)
         for part in path:
             if isinstance(part, str) and part in node.keys:
                 key, node = node.keys[part], node.items[part]  # type: ignore[call-overload]
             elif isinstance(part, int) and not node.keys and part < len(node.items):
                 node = node.items[part]  # type: ignore[index]
-                key = node.position
+                key = (node.line, node.column)
             else:
                 break
-        return node, key
+        return node, Position(*key)
 
 
 def split_lines(text: str) -> list[str]:

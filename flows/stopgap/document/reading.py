@@ -77,7 +77,7 @@ def _bytes_of(path: Path) -> bytes:
 def _compose(text: str, lines: list[str], name: str) -> tuple[Node | None, list[Problem]]:
     composer = Composer(name, lines)
     try:
-        root = composer.compose(yaml.parse(text, Loader=yaml.CLoader))
+        root = composer.compose(iter(yaml.CLoader(text).get_event, None))
     except FatalError as fatal:
         return None, [*composer.problems, fatal.problem]
     except yaml.reader.ReaderError as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,8 +23,7 @@ _LOOPS = frozenset({"all", "exists", "exists_one", "filter", "map"})  # each bin
 _OPENING, _CLOSING = "([{", ")]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One word: its kind (text, number, name or sign), and where it begins, from 0."""
 
     kind: str
@@ -32,8 +31,7 @@ class Token:
     start: int
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(NamedTuple):
     """A name that an expression reads: its parts, and where each begins, from 0. `compared` are the texts it is compared with."""
 
     parts: tuple[str, ...]
@@ -46,10 +44,11 @@ class Name:
         return ".".join(self.parts)
 
 
-def tokens(expression: str) -> list[Token]:
+@lru_cache(maxsize=1024)  # every rule asks again about the same few
+def tokens(expression: str) -> tuple[Token, ...]:
     """Split an expression; what is no word of CEL comes as single signs."""
-    found = (Token(match.lastgroup or "sign", match[0], match.start()) for match in _TOKEN.finditer(expression))
-    return [token for token in found if token.kind != "blank"]
+    found = ((match.lastgroup or "sign", match[0], match.start()) for match in _TOKEN.finditer(expression))
+    return tuple(Token(*word) for word in found if word[0] != "blank")
 
 
 def closing(text: str, start: int) -> int | None:
@@ -80,13 +79,14 @@ def loops(expression: str) -> int:
     return len(_bound(tokens(expression)))
 
 
-def names(expression: str) -> list[Name]:
+@lru_cache(maxsize=1024)
+def names(expression: str) -> tuple[Name, ...]:
     """Return every name an expression reads, in order; functions, methods and names bound by map, all, ... are none."""
     words = tokens(expression)
     bound = _bound(words)
-    return [
+    return tuple(
         name for index, name in _chains(words) if not any(name.parts[0] == one and first <= index <= last for one, first, last in bound)
-    ]
+    )
 
 
 def functions(expression: str) -> list[Token]:

@@ -66,15 +66,17 @@ def _extension_loader() -> Any:
     return (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES)
 
 
-def find(text: str) -> list[Found]:
+@lru_cache(maxsize=1024)
+def find(text: str) -> tuple[Found, ...]:
     """Return every `${{ }}` of a text, in order; a `}}` inside quotes does not close one."""
-    found, at = [], text.find("${{")
+    found: list[Found] = []
+    at = text.find("${{")
     while at >= 0:
         close = cel_tokens.closing(text, at + 3)
         end = len(text) if close is None else close + 2
         found.append(Found(text[at + 3 : len(text) if close is None else close], at, end, is_closed=close is not None))
         at = text.find("${{", end)
-    return found
+    return tuple(found)
 
 
 @lru_cache(maxsize=4096)
@@ -153,7 +155,8 @@ def _render_text(text: str, names: Mapping[str, Any]) -> Any:
     whole = whole_expression(text)
     if whole is not None:
         return _json(evaluate(whole, names), whole)
-    parts, at = [], 0
+    parts: list[str] = []
+    at = 0
     for one in found:
         parts += [text[at : one.start], _as_text(_json(evaluate(one.source, names), one.source), one.source)]
         at = one.end
@@ -192,7 +195,7 @@ def _as_text(value: Any, expression: str) -> str:
 
 def references(value: Any) -> set[str]:
     """Return the dotted names that the expressions of a nested value read: `params.replicas`, `steps.scale.output.before`."""
-    return {name.dotted for text in _texts(value) for one in find(text) for name in cel_tokens.names(one.source)}
+    return {name.dotted for text in _texts(value) if "${{" in text for one in find(text) for name in cel_tokens.names(one.source)}
 
 
 def names_in(expression: str) -> set[str]:

@@ -60,7 +60,7 @@ class Checker:
 
     def _runbook(self, found: Document) -> list[Problem]:
         policy, more = self._policy_above(found.path)
-        _, problems = load.check(found, known=replace(self.known, policy=policy))
+        problems = load.problems_in(found, known=replace(self.known, policy=policy))
         return problems + more + self._names_of(found)
 
     def _policy_above(self, path: Path) -> tuple[Policy | None, list[Problem]]:

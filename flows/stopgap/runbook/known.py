@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from stopgap import schema
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
     from stopgap.policy.model import Policy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the cached property
 class ActionSchema:
     """What schemas/actions/NAME.schema.json says of an action; its provider is not imported."""
 
     name: str
     schema: Mapping[str, Any]
-    validator: jsonschema_rs.Draft202012Validator
+
+    @cached_property
+    def validator(self) -> jsonschema_rs.Draft202012Validator:
+        """Checks arguments; made when it is first asked for."""
+        return schema.compiled(self.schema)
 
     @property
     def fields(self) -> Mapping[str, Any]:
@@ -68,6 +73,5 @@ def actions(folder: Path | None = None) -> dict[str, ActionSchema]:
     found = {}
     for path in sorted(place.glob("*.schema.json")):
         name = path.name.removesuffix(".schema.json")
-        read = json.loads(path.read_bytes())
-        found[name] = ActionSchema(name, read, schema.compiled(read))
+        found[name] = ActionSchema(name, json.loads(path.read_bytes()))
     return found

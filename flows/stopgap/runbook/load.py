@@ -69,10 +69,14 @@ def kind_of(data: Any) -> str | None:
 
 def check(found: Document, *, known: Known) -> tuple[Runbook | None, list[Problem]]:
     """Return the runbook of a document, None when it has mistakes, and all problems, warnings included."""
-    problems = schema.check(found, "runbook")
-    problems += rules.check(found, known)
+    problems = problems_in(found, known=known)
     is_sound = all(problem.severity != "error" for problem in problems)
     return (build(found) if is_sound else None), problems
+
+
+def problems_in(found: Document, *, known: Known) -> list[Problem]:
+    """Return every problem of a runbook's document, warnings included."""
+    return schema.check(found, "runbook") + rules.check(found, known)
 
 
 def installed() -> Known:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from stopgap.runbook import cel_tokens, expressions
@@ -53,25 +54,27 @@ def _asked(step: outline.StepOutline) -> _Asked:
     return _Asked(condition, (*ends, Status.SKIPPED) if may_be_skipped else ends)
 
 
-def _steps_read(condition: str) -> set[str] | None:
+@lru_cache(maxsize=1024)
+def _steps_read(condition: str) -> frozenset[str] | None:
     """Return the steps whose status a condition reads; None when it reads anything else."""
     names = cel_tokens.names(condition)
     if not names or any(len(name.parts) != 3 or name.parts[0] != "steps" or name.parts[2] != "status" for name in names):  # noqa: PLR2004  steps.id.status
         return None
-    return {name.parts[1] for name in names}
+    return frozenset(name.parts[1] for name in names)
 
 
 def _needed(condition: str, asked: Mapping[str, _Asked], earlier: frozenset[str]) -> list[str] | None:
     """Return the steps to try, in the order of the page; None when the condition cannot be decided by trying."""
-    waiting, needed = _steps_read(condition), set[str]()
-    if waiting is None:
+    read, needed = _steps_read(condition), set[str]()
+    if read is None:
         return None
+    waiting = set(read)
     while waiting:
         step = waiting.pop()
         if step not in earlier:
             return None
         needed.add(step)
-        waiting |= (_steps_read(asked[step].condition or "") or set()) - needed
+        waiting |= (_steps_read(asked[step].condition or "") or frozenset()) - needed
     return [step for step in asked if step in needed] if len(needed) <= MOST_STEPS else None
 
 

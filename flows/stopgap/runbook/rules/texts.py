@@ -12,7 +12,7 @@ from stopgap.runbook.rules import outline
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stopgap.document import Document, KeyPath
+    from stopgap.document import Document, KeyPath, Node
 
 Scope = Literal["step", "item", "defaults", "alert", "none"]
 
@@ -68,17 +68,17 @@ def position(found: Document, place: Place, offset: int = 0) -> Position:
     """Where a character of an expression stands; `offset` counts from its `${{`. The text's beginning when escapes hide it."""
     node = found.node(place.path)
     text = place.text[place.found.start : place.found.end]
-    for number in range(node.position.line, node.end.line + 1):
-        first = node.position.column - 1 if number == node.position.line else 0
+    for number in range(node.line, node.last_line + 1):
+        first = node.column - 1 if number == node.line else 0
         at = found.lines[number - 1].find(text, first) if number <= len(found.lines) else -1
         if at >= 0:
             return Position(number, at + 1 + offset)
-    return _start_of(found, node.position, node.end)
+    return _start_of(found, node)
 
 
-def _start_of(found: Document, first: Position, last: Position) -> Position:
-    for number in range(first.line, min(last.line, len(found.lines)) + 1):
-        at = found.lines[number - 1].find("${{", first.column - 1 if number == first.line else 0)
+def _start_of(found: Document, node: Node) -> Position:
+    for number in range(node.line, min(node.last_line, len(found.lines)) + 1):
+        at = found.lines[number - 1].find("${{", node.column - 1 if number == node.line else 0)
         if at >= 0:
             return Position(number, at + 1)
-    return first
+    return node.position
