@@ -112,6 +112,21 @@ def test_two_runbooks_of_one_name_are_a_mistake(broken: Path) -> None:
     )
 
 
+def test_a_drill_speaks_of_its_runbooks_steps(broken: Path) -> None:
+    broken.write_text(BROKEN.replace("txt", "text").replace("review_every: 90d\n", ""), encoding="utf-8")
+    drill = "apiVersion: stopgap/v1\nkind: Drill\nname: {0}\nrunbook: {0}\ntitle: Broken\ngiven: {{sya: done}}\n"
+    (broken.parent / "broken.drill.yaml").write_text(drill.format("broken"), encoding="utf-8")
+    (broken.parent / "other.drill.yaml").write_text(drill.format("brokn"), encoding="utf-8")
+    code, said = _lint()
+    assert (code, [line for line in said.splitlines() if line.startswith("runbooks")]) == (
+        1,
+        [
+            'runbooks/broken.drill.yaml:6:9: "broken" has no step "sya" [unknown-step]  did you mean "say"?',
+            'runbooks/other.drill.yaml:4:10: warning: there is no runbook "brokn" among these files [unknown-runbook]  did you mean "broken"?',
+        ],
+    )
+
+
 def test_a_broken_policy_above_is_reported_with_the_runbook(broken: Path) -> None:
     (broken.parent / "policy.yaml").write_text("apiVersion: stopgap/v1\nkind: Policy\npeople: {ada: {name: Ada}}\n", encoding="utf-8")
     _, said = _lint(str(broken))

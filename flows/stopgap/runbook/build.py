@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stopgap.clock import parse_duration
 from stopgap.policy.model import RoleName, Severity
+from stopgap.problems import StopgapError
 from stopgap.runbook.expressions import whole_expression
 from stopgap.runbook.model import ApprovalRequest, Call, Escalation, Expression, Loop, Parameter, Retry, Runbook, Step, StepId, Trigger
 
@@ -99,5 +100,9 @@ def _duration(value: Mapping[str, Any], key: str) -> timedelta | None:
 
 
 def _expression(value: Mapping[str, Any]) -> Expression | None:
-    found = whole_expression(value["when"]) if "when" in value else None
-    return Expression(found) if found is not None else None
+    if "when" not in value:
+        return None
+    found = whole_expression(value["when"])
+    if found is None:  # a condition that were lost would let its step always run
+        raise StopgapError(f"The condition {value['when']} is not one expression.")
+    return Expression(found)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from stopgap import document, schema
 from stopgap.policy import load as policies
 from stopgap.runbook import load
+from stopgap.runbook.rules import outline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,12 +34,15 @@ class Checker:
     _policies: dict[Path, Policy | None] = field(default_factory=dict)
     _nearest: dict[Path, Path | None] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
+    _steps: dict[str, frozenset[str]] = field(default_factory=dict)
     _successors: list[tuple[str, Problem]] = field(default_factory=list)
+    _drills: list[Document] = field(default_factory=list)
 
     def check(self, paths: Iterable[Path]) -> list[Problem]:
         """Return every problem of these files, sorted; each once."""
         problems = [problem for path in paths for problem in self._file(path)]
         problems += [problem for name, problem in self._successors if name not in self._names]
+        problems += [problem for drill in self._drills for problem in self._drill(drill)]
         return sorted(set(problems))
 
     def _file(self, path: Path) -> list[Problem]:
@@ -52,6 +56,7 @@ class Checker:
         if kind == "Policy":
             return policies.check(found)[1]
         if kind == "Drill":
+            self._drills.append(found)
             return schema.check(found, "drill")
         if kind is None or kind == load.KIND:
             return self._runbook(found)
@@ -82,8 +87,27 @@ class Checker:
             self._successors.append((successor, found.warning(("superseded_by",), sentence, "unknown-runbook")))
         if not isinstance(name, str):
             return []
+        self._steps[name] = frozenset(step.id for step in outline.steps(found))
         first = self._names.setdefault(name, found.file)
         if first == found.file:
             return []
         sentence = f'the runbook "{name}" is already in {first}'
         return [found.problem(("name",), sentence, "duplicate-name", hint="give it another name")]
+
+    def _drill(self, found: Document) -> list[Problem]:
+        """A drill speaks of a runbook and its steps, if that runbook is among the files."""
+        name = found.data.get("runbook")
+        if not self._steps or not isinstance(name, str):
+            return []
+        if name not in self._steps:
+            hint = schema.nearest(name, self._steps)
+            return [found.warning(("runbook",), f'there is no runbook "{name}" among these files', "unknown-runbook", hint=hint)]
+        expected = found.data.get("expect")
+        spoken = [(("given",), found.data), (("expect", "steps"), expected), (("expect", "decisions"), expected)]
+        return [
+            found.problem((*path, step), f'"{name}" has no step "{step}"', "unknown-step", hint=schema.nearest(step, steps), at_key=True)
+            for steps in [self._steps[name]]
+            for path, data in spoken
+            for step in outline.mapping(data, path[-1])
+            if step not in steps
+        ]

@@ -37,7 +37,7 @@ def steps(found: Document) -> list[StepOutline]:
     """Return every step in order, a group before its members."""
     outlines: list[StepOutline] = []
     seen: set[str] = set()
-    for index, data in enumerate(_list(found.data, "steps")):
+    for index, data in enumerate(listed(found.data, "steps")):
         if isinstance(data, dict):
             group = list(_with_members(("steps", index), data, frozenset(seen)))
             outlines += group
@@ -47,7 +47,7 @@ def steps(found: Document) -> list[StepOutline]:
 
 def _with_members(path: KeyPath, data: Mapping[str, Any], earlier: frozenset[str]) -> Iterator[StepOutline]:
     yield StepOutline(_text(data, "id"), path, data, earlier, is_group="parallel" in data)
-    for index, member in enumerate(_list(data, "parallel")):
+    for index, member in enumerate(listed(data, "parallel")):
         if isinstance(member, dict):
             yield StepOutline(_text(member, "id"), (*path, "parallel", index), member, earlier)
 
@@ -74,7 +74,8 @@ def mapping(data: Any, key: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _list(data: Any, key: str) -> list[Any]:
+def listed(data: Any, key: str) -> list[Any]:
+    """Return the list under a key, empty when there is none."""
     value = data.get(key) if isinstance(data, dict) else None
     return value if isinstance(value, list) else []
 

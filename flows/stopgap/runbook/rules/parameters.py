@@ -28,8 +28,7 @@ def check(found: Document, known: Known) -> Iterator[Problem]:  # noqa: ARG001  
         yield from _parameter(found, ("parameters", name), value)
         if "params" not in read and not any(one == f"params.{name}" or one.startswith(f"params.{name}.") for one in read):
             yield found.warning(("parameters", name), f'nothing reads the parameter "{name}"', "unused-parameter", at_key=True)
-    triggers = found.data.get("triggers") if isinstance(found.data, dict) else None
-    for index, trigger in enumerate(triggers if isinstance(triggers, list) else []):
+    for index, trigger in enumerate(outline.listed(found.data, "triggers")):
         if isinstance(trigger, dict):
             yield from _trigger(found, ("triggers", index), trigger, parameters)
 

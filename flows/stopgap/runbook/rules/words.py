@@ -12,7 +12,7 @@ from stopgap.runbook.rules import outline, texts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from stopgap.document import Document
+    from stopgap.document import Document, KeyPath
     from stopgap.problems import Position, Problem
     from stopgap.runbook.cel_tokens import Name
     from stopgap.runbook.known import Known
@@ -69,6 +69,29 @@ def check(found: Document, known: Known) -> Iterator[Problem]:
     every = outline.steps(found)
     for place in texts.places(found):
         yield from _check(found, place, known, every)
+    for path in _conditions(found, every):
+        yield from _one_expression(found, path)
+
+
+def _conditions(found: Document, every: list[outline.StepOutline]) -> Iterator[KeyPath]:
+    for step in every:
+        yield from ((*step.path, key) for key in ("when", "for_each") if key in step.data)
+    for index, trigger in enumerate(outline.listed(found.data, "triggers")):
+        if isinstance(trigger, dict) and "when" in trigger:
+            yield ("triggers", index, "when")
+
+
+def _one_expression(found: Document, path: KeyPath) -> Iterator[Problem]:
+    """What decides must be one expression: two, or one with text beside it, would become a text."""
+    text = found.node(path).data
+    if (
+        isinstance(text, str)
+        and text.strip().startswith("${{")
+        and text.strip().endswith("}}")
+        and expressions.whole_expression(text) is None
+    ):
+        hint = 'put it all into one: "${{ a && b }}"'
+        yield found.problem(path, f'"{path[-1]}" is more than one expression', "not-an-expression", hint=hint)
 
 
 def _check(found: Document, place: Place, known: Known, every: list[outline.StepOutline]) -> Iterator[Problem]:
