@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,6 @@ def head_of(row: Row[Any]) -> Head:
     return Head(**{**row._mapping, "at": row.at.astimezone(UTC)})  # noqa: SLF001  as above
 
 
-def row_of(record: Entry | Head) -> dict[str, Any]:
-    """Return what is stored of an entry or a head."""
-    return asdict(record)
+def row_of(record: Entry | Head, *, prefix: str = "") -> dict[str, Any]:
+    """Return what is stored of an entry or a head, each name with the prefix."""
+    return {f"{prefix}{field.name}": getattr(record, field.name) for field in fields(record)}

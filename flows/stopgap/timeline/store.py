@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from stopgap.clock import Clock
     from stopgap.timeline.entry import Appended, Draft, Entry
 
+_RESTED = 1.0  # seconds
 _TRIES = 5  # of an append that lost a race for a key in another chain
 
 
@@ -44,8 +46,10 @@ class TimelineUnreachableError(StopgapError):
 
 def create_engine(url: str) -> Engine:
     """Connect to a database: commits are durable when they return, whatever the server's default; times are UTC."""
-    engine = sqlalchemy_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args={"connect_timeout": 10})
+    engine = sqlalchemy_engine(url, pool_size=5, max_overflow=20, connect_args={"connect_timeout": 10})
     event.listen(engine, "connect", _prepare)
+    event.listen(engine, "checkin", _rest)
+    event.listen(engine, "checkout", _wake)
     return engine
 
 
@@ -58,11 +62,26 @@ def _prepare(connection: Any, _record: object) -> None:
     connection.commit()
 
 
+def _rest(_connection: Any, record: Any) -> None:
+    record.info["since"] = time.monotonic()
+
+
+def _wake(connection: Any, record: Any, _proxy: object) -> None:
+    """Try a connection that rested: the server may have been restarted. Trying each time would cost every append a round trip."""
+    if time.monotonic() - record.info.get("since", time.monotonic()) > _RESTED:
+        try:
+            connection.execute("SELECT 1")
+            connection.rollback()
+        except psycopg.Error as error:
+            raise exc.DisconnectionError from error
+
+
 class PostgresTimeline:
     """`Timeline` in a migrated database. One per process: after a fork it drops the connections it inherited and makes its own."""
 
     def __init__(self, engine: Engine, *, key: bytes, clock: Clock | None = None) -> None:
         self.engine = engine
+        self._telling = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._key = key
         self._clock = clock or SystemClock()
         self._process = os.getpid()
@@ -83,7 +102,9 @@ class PostgresTimeline:
                 if attempt == _TRIES:
                     raise
                 continue
-            except TimelineUnreachableError:
+            except TimelineUnreachableError as error:
+                if not written and attempt == 1 and _was_cut(error):
+                    continue  # the server had been restarted meanwhile; nothing was sent but a question
                 if not (written and self._was_written(written[-1])):
                     raise
             self._tell(written)
@@ -206,9 +227,15 @@ class PostgresTimeline:
 
     def _tell(self, written: Sequence[Entry]) -> None:
         """NOTIFY after the commit and apart from it: inside, it would make the appends of all chains wait for each other."""
-        with contextlib.suppress(exc.DBAPIError), self.engine.connect() as connection, connection.begin():
-            for name in {entry.chain for entry in written}:
-                connection.execute(select(func.pg_notify(following.CHANNEL, name)))
+        names = {entry.chain for entry in written} - {chain.SEALS}
+        if names:
+            with contextlib.suppress(exc.DBAPIError), self._telling.connect() as connection:
+                for name in names:
+                    connection.execute(select(func.pg_notify(following.CHANNEL, name)))
+
+
+def _was_cut(error: TimelineUnreachableError) -> bool:
+    return isinstance(error.__cause__, exc.DBAPIError) and error.__cause__.connection_invalidated
 
 
 def unreachable(engine: Engine, error: exc.DBAPIError) -> TimelineUnreachableError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import Insert, bindparam, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from stopgap.problems import StopgapError
@@ -110,8 +110,25 @@ class Writing:
             self._append(chain.clean(chain.seal(head)), {})
 
     def _store(self) -> None:
-        self._connection.execute(insert(tables.entry), [rows.row_of(entry) for entry in self._written])
         moved = {entry.chain for entry in self._written}
-        write = upsert(tables.head)
-        write = write.on_conflict_do_update(index_elements=["chain"], set_={name: write.excluded[name] for name in _MOVES})
-        self._connection.execute(write, [rows.row_of(head) for name, head in self._heads.items() if head and name in moved])
+        heads = [head for name, head in self._heads.items() if head and name in moved]
+        if len(self._written) == 1:
+            self._connection.execute(_ONE, {**rows.row_of(heads[0], prefix="head_"), **rows.row_of(self._written[0])})
+        else:
+            self._connection.execute(insert(tables.entry), [rows.row_of(entry) for entry in self._written])
+            self._connection.execute(_move(), [rows.row_of(head) for head in heads])
+
+
+def _move() -> Insert:
+    write = upsert(tables.head)
+    return write.on_conflict_do_update(index_elements=["chain"], set_={name: write.excluded[name] for name in _MOVES})
+
+
+def _one() -> Insert:
+    """Return the statement that writes one entry and moves its head, in one round trip."""
+    moving = upsert(tables.head).values({name: bindparam(f"head_{name}") for name in tables.head.c.keys()})  # noqa: SIM118  a column collection
+    moving = moving.on_conflict_do_update(index_elements=["chain"], set_={name: moving.excluded[name] for name in _MOVES})
+    return insert(tables.entry).values({name: bindparam(name) for name in tables.entry.c.keys()}).add_cte(moving.cte("moved"))  # noqa: SIM118  as above
+
+
+_ONE = _one()
