@@ -1,16 +1,17 @@
 # make demo   sets everything up and shows a runbook mitigating an incident (ARGS=--yes approves by itself)
 # make test   sets everything up and runs the tests (ARGS goes to pytest)
 # make check  ruff, mypy --strict, import-linter
+# demo and test run without your PREFECT_*, KUBECONFIG, AWS_* and proxy settings, in a home of their own, and reach loopback alone (.ci/alone).
 .PHONY: demo test check setup lock format
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
 demo: $(STAMP)
-	@$(BIN)/stopgap demo $(ARGS)
+	@.ci/alone $(BIN)/stopgap demo $(ARGS)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest $(ARGS)
+	@.ci/alone $(BIN)/python -m pytest $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
