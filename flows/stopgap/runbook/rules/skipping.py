@@ -84,10 +84,17 @@ def _also_skipped(condition: str, steps: Sequence[str], asked: Mapping[str, _Ask
         statuses = dict(zip(steps, endings, strict=True))
         _skip(statuses, asked)
         if _holds(condition, statuses):
-            for step in sorted(_steps_read(condition) or ()):
+            for step in sorted(_thoughtless(condition)):
                 if statuses[step] == Status.SKIPPED and not _holds(condition, {**statuses, step: Status.DONE}):
                     return step
     return None
+
+
+def _thoughtless(condition: str) -> set[str]:
+    """Return the steps a condition reads without a word about their being skipped."""
+    names = cel_tokens.names(condition)
+    named = {name.parts[1] for name in names if any(text == Status.SKIPPED for text, _ in name.compared)}
+    return {name.parts[1] for name in names} - named
 
 
 def _skip(statuses: dict[str, Status], asked: Mapping[str, _Asked]) -> None:

@@ -50,6 +50,18 @@ def _texts(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
             yield from _texts(item, (*path, index))
 
 
+def keys(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """Return the path of every key that holds an expression; none is evaluated there."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if "${{" in key:
+                yield (*path, key)
+            yield from keys(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from keys(item, (*path, index))
+
+
 def _scope(path: KeyPath, by_path: dict[KeyPath, outline.StepOutline]) -> tuple[Scope, outline.StepOutline | None]:
     if path[:1] == ("defaults",):
         return "defaults", None

@@ -69,6 +69,8 @@ def check(found: Document, known: Known) -> Iterator[Problem]:
     every = outline.steps(found)
     for place in texts.places(found):
         yield from _check(found, place, known, every)
+    for path in texts.keys(found.data):
+        yield found.problem(path, "an expression is not evaluated in a key", "misplaced-expression", hint=_where_allowed(), at_key=True)
     for path in _conditions(found, every):
         yield from _one_expression(found, path)
 
