@@ -42,6 +42,13 @@ class Proxy:
     seen: list[Seen] = field(default_factory=list)
     url: str = ""
     hold: threading.Event | None = None  # answers wait for it
+    away_after_change: int = 0  # after the next change so many requests are closed unheard
+
+    def is_away(self, seen: Seen) -> bool:
+        if self.mode == "forward" and self.away_after_change and any(it.may_change for it in self.seen[:-1]):
+            self.away_after_change -= 1
+            return True
+        return self.mode == "away" or (self.mode == "lose" and not seen.may_change)
 
     def until(self, holds: Callable[[list[Seen]], bool], seconds: float = 20) -> None:
         ends = time.monotonic() + seconds
@@ -69,7 +76,8 @@ class _Forward(BaseHTTPRequestHandler):
         server.proxy.seen.append(seen)
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         self.close_connection = server.proxy.mode != "forward"
-        if server.proxy.mode == "away" or (server.proxy.mode == "lose" and not seen.may_change):
+        if server.proxy.is_away(seen):
+            self.close_connection = True
             return
         headers = {"content-type": self.headers.get("content-type", "application/json")}
         if server.proxy.hold is not None:

@@ -123,6 +123,7 @@ def test_an_hpa_that_owns_the_deployment_gets_the_new_minimum(cluster: Place) ->
     context, step = context_in(cluster.policy, seconds=60), scale(cluster, 4)
     change = step.plan(context)
     assert change.summary == "web: at least 2 -> 4 replicas (minimum of HPA web)"
+    assert (change.now["replicas"], change.after["replicas"]) == (2, 4)
     assert change.notes == ("owned by the HPA web: its minimum moves instead of the Deployment's replicas",)
     step.apply(context, change)
     assert cluster.get("deployments", "web")["status"]["readyReplicas"] == 4

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fixtures_cluster import TEST, Place, context_in
+from fixtures_cluster import TEST, Place, carry_out, context_in
 from stopgap.actions.contract import InDoubtError, PermanentError, Probe, TemporaryError
 from stopgap.actions.kubernetes.scale import Scale
+from stopgap.actions.kubernetes.switch_service import SwitchService
 from stopgap.policy.model import Cluster, Policy
 
 if TYPE_CHECKING:
@@ -119,3 +120,28 @@ def test_after_the_deadline_nothing_is_sent(cluster: Place) -> None:
     change = step.plan(context_in(cluster.policy))
     with pytest.raises(TemporaryError, match=r"the step's deadline has passed; nothing was sent\.$"):
         step.apply(context_in(cluster.policy, seconds=-1), change)
+
+
+def test_a_responder_who_may_not_see_hpas_and_endpoints_can_still_act_and_is_told(cluster: Place) -> None:
+    cluster.deploy(replicas=1)
+    spec = {"selector": {"app": "web", "tier": "x"}, "ports": [{"port": 80}]}
+    cluster.create("services", {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec})
+    policy = cluster.other_user("responder")
+    change, outcome = carry_out(scale(cluster.namespace, 2), context_in(policy))
+    assert outcome.summary == "web: 1 -> 2 replicas; 2 ready"
+    if cluster.kind == "real":  # the sandbox lets its responder see them
+        assert change.notes == ("these credentials may not list HPAs: if one owns the Deployment, it will put the replicas back",)
+    switch = SwitchService(cluster=TEST, namespace=cluster.namespace, service="web", selector={"tier": None})
+    assert carry_out(switch, context_in(policy))[1].data["ready"] == 2
+
+
+def test_a_service_whose_api_server_goes_away_after_the_switch_is_waited_for(cluster: Place, proxy: Proxy) -> None:
+    cluster.deploy(replicas=1)
+    spec = {"selector": {"app": "web", "tier": "x"}, "ports": [{"port": 80}]}
+    cluster.create("services", {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec})
+    step = SwitchService(cluster=TEST, namespace=cluster.namespace, service="web", selector={"tier": None})
+    change = step.plan(context_in(proxy.policy))
+    proxy.away_after_change = 2
+    outcome = step.apply(context_in(proxy.policy), change)
+    assert outcome.summary == "web: traffic goes to app=web"
+    assert len([seen for seen in proxy.seen if seen.may_change]) == 1

@@ -165,15 +165,23 @@ def ask(context: Context, server: str, query: str) -> float:
 
 
 def _value(response: httpx.Response, *, base: str, query: str) -> float:
+    answer = _json(response)
+    if response.status_code in {400, 422} and "error" in answer:
+        raise PermanentError(f"Prometheus at {base} refused the query {query}: {answer['error']}")
+    if response.status_code != httpx.codes.OK:
+        raise TemporaryError(f"Prometheus at {base} answered {response.status_code}: {answer.get('error', response.text[:200])}")
+    data = answer.get("data")
+    if not isinstance(data, dict) or not {"resultType", "result"} <= data.keys():
+        raise TemporaryError(f"Prometheus at {base} answered with something else than a value; is this its address?")
+    return _single(data, base=base, query=query)
+
+
+def _json(response: httpx.Response) -> Mapping[str, Any]:
     try:
         answer = response.json()
-    except ValueError as error:
-        raise TemporaryError(f"Prometheus at {base} answered {response.status_code} without JSON; is this its address?") from error
-    if response.status_code in {400, 422}:
-        raise PermanentError(f"Prometheus at {base} refused the query {query}: {answer.get('error', response.text)}")
-    if response.status_code != httpx.codes.OK:
-        raise TemporaryError(f"Prometheus at {base} answered {response.status_code}: {answer.get('error', '')}")
-    return _single(answer["data"], base=base, query=query)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def _single(data: Mapping[str, Any], *, base: str, query: str) -> float:

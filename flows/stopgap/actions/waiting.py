@@ -39,6 +39,6 @@ def until(read: Callable[[], T], holds: Callable[[T], bool], *, context: Context
             return found
         if now >= ends:
             shorter = "" if patience.within.total_seconds() <= most else " (what was left of the step's timeout)"
-            waited = clock.format_duration(timedelta(seconds=round(most, 1)))
+            waited = clock.format_duration(timedelta(seconds=round(most, 1) or most))
             raise PermanentError(f"{what}: this did not hold within {waited}{shorter}; the last answer was: {found}.")
         context.clock.sleep(min(patience.every.total_seconds(), max(0.0, ends - now)))

@@ -38,15 +38,16 @@ def plan(api: Client, owner: JSON, *, deployment: str, replicas: int) -> Change:
             f"{deployment} is owned by the HPA {name}, which allows 1 to {spec['maxReplicas']} replicas; {replicas} was asked for.\n"
             f"Ask for another number, or change the HPA's maxReplicas first."
         )
-    now = {"hpa": name, "min_replicas": spec.get("minReplicas", 1)}
+    before, through = spec.get("minReplicas", 1), {"through": f"the minimum of HPA {name}"}
+    now = {"replicas": before, **through}
     checked, notes = objects.check(api, _path(owner["metadata"]["namespace"], name), _patch(api, replicas, version=""))
     return Change(
-        summary=f"{deployment}: at least {now['min_replicas']} -> {replicas} replicas (minimum of HPA {name})",
+        summary=f"{deployment}: at least {before} -> {replicas} replicas (minimum of HPA {name})",
         now=now,
-        after={"hpa": name, "min_replicas": replicas},
+        after={"replicas": replicas, **through},
         material={**now, "max_replicas": spec["maxReplicas"]},
         checked=checked,
-        undo=now,
+        undo={"replicas": before, "hpa": name},
         precondition=owner["metadata"]["resourceVersion"],
         notes=(f"owned by the HPA {name}: its minimum moves instead of the Deployment's replicas", *notes),
     )
@@ -55,8 +56,8 @@ def plan(api: Client, owner: JSON, *, deployment: str, replicas: int) -> Change:
 def apply(api: Client, namespace: str, change: Change) -> None:
     """Send the HPA's new minimum."""
     if not change.is_empty:
-        body = _patch(api, change.after["min_replicas"], version=change.precondition)
-        api.patch(_path(namespace, change.after["hpa"]), body, dry_run=False)
+        body = _patch(api, change.after["replicas"], version=change.precondition)
+        api.patch(_path(namespace, change.undo["hpa"]), body, dry_run=False)
 
 
 def wait(api: Client, namespace: str, deployment: str, *, minimum: int) -> JSON:
@@ -72,16 +73,16 @@ def wait(api: Client, namespace: str, deployment: str, *, minimum: int) -> JSON:
 
 def probe(api: Client, namespace: str, change: Change, *, deployment: str) -> Probe:
     """Look for our mark on the HPA, then at the Deployment's rollout."""
-    hpa = objects.read(api, PLURAL, namespace, change.after["hpa"])
+    hpa = objects.read(api, PLURAL, namespace, change.undo["hpa"])
     if objects.mark_of(hpa) != api.context.mark:
         return Probe.NOT_DONE
-    if hpa["spec"].get("minReplicas", 1) != change.after["min_replicas"]:
+    if hpa["spec"].get("minReplicas", 1) != change.after["replicas"]:
         return Probe.UNKNOWN
     try:
         found = objects.read(api, "deployments", namespace, deployment)
     except TemporaryError:
         return Probe.IN_PROGRESS
-    enough = found["spec"].get("replicas", 1) >= change.after["min_replicas"]
+    enough = found["spec"].get("replicas", 1) >= change.after["replicas"]
     return Probe.DONE if enough and rollout.of(found).is_done else Probe.IN_PROGRESS
 
 

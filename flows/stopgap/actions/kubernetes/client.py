@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from stopgap.policy.model import ClusterName
 
 JSON = dict[str, Any]
+# Seconds for one request, if the step's deadline allows so much. A hung connection must not eat a whole rollout's time; the API server itself
+# gives up after 60 s at the latest.
+LONGEST_READ, LONGEST_WRITE = 10.0, 30.0
 
 
 @contextmanager
@@ -74,7 +77,8 @@ class Client:
         left = self.context.seconds_left()
         if left <= 0:
             raise TemporaryError(f"{request}: the step's deadline has passed; nothing was sent.")
-        timeout = urllib3.Timeout(connect=left, read=left, total=left)
+        patience = min(left, LONGEST_WRITE if request.may_change else LONGEST_READ)
+        timeout = urllib3.Timeout(connect=min(patience, LONGEST_READ), read=patience, total=patience)
         headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": USER_AGENT, **self._authorization()}
         try:
             with guard.passage():

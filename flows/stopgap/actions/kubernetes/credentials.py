@@ -89,7 +89,7 @@ def _contexts_of(path: Path) -> list[str]:
     # The client's own list_kube_config_contexts insists on a current context, which is nothing to us.
     found = yaml.safe_load(path.read_text())
     contexts = found.get("contexts") if isinstance(found, dict) else None
-    return [str(item.get("name")) for item in contexts or () if isinstance(item, dict)]
+    return [str(item.get("name")) for item in contexts if isinstance(item, dict)] if isinstance(contexts, list) else []
 
 
 def _check_context(cluster: Cluster, path: Path, contexts: list[str]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from stopgap.actions.contract import InDoubtError, PermanentError, TemporaryError
 from stopgap.actions.kubernetes import objects
+from stopgap.actions.kubernetes.answers import ForbiddenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +102,7 @@ def _obstacle(api: Client, deployment: JSON) -> str:
         return _replica_failure(str(failure.get("message", "")))
     if deployment["spec"].get("paused"):
         return "the Deployment is paused; resume it:  kubectl rollout resume"
-    if waiting := _waiting_container(api, deployment):
+    if waiting := _why_pods_wait(api, deployment):
         return waiting
     if progress.get("reason") == "ProgressDeadlineExceeded":
         return f"its progress deadline passed: {progress.get('message', '')}"
@@ -112,6 +113,13 @@ def _replica_failure(message: str) -> str:
     if "exceeded quota" in message:
         return f"a quota forbids more Pods: {message}"
     return f"its Pods cannot be created: {message}"
+
+
+def _why_pods_wait(api: Client, deployment: JSON) -> str:
+    try:
+        return _waiting_container(api, deployment)
+    except ForbiddenError:
+        return ""  # these credentials may not see Pods: the deadline ends the wait instead
 
 
 def _waiting_container(api: Client, deployment: JSON) -> str:

@@ -75,9 +75,8 @@ class Scale:
                     api.patch(self._path(), self._patch(api, version=change.precondition), dry_run=False)
                 found = rollout.wait(api, self.namespace, self.deployment, is_ours=self._disturbed)
         ready = found["status"].get("readyReplicas", 0)
-        before = change.undo.get("replicas", change.undo.get("min_replicas"))
-        summary = f"{change.summary}; {ready} ready"
-        return Outcome(changed=not change.is_empty, summary=summary, data={"replicas": ready, "before": before})
+        data = {"replicas": ready, "before": change.undo["replicas"]}
+        return Outcome(changed=not change.is_empty, summary=f"{change.summary}; {ready} ready", data=data)
 
     def probe(self, context: Context, change: Change) -> Probe:
         """Look for our mark on the Deployment (or its HPA), then at the rollout."""
@@ -95,8 +94,8 @@ class Scale:
         """Scale back to what it was."""
         if change.is_empty:
             return None
-        before = change.undo.get("replicas", change.undo.get("min_replicas", 1))
-        return Scale(cluster=self.cluster, namespace=self.namespace, deployment=self.deployment, replicas=int(before))
+        before = int(change.undo["replicas"])
+        return Scale(cluster=self.cluster, namespace=self.namespace, deployment=self.deployment, replicas=before)
 
     def _path(self) -> str:
         return objects.path_of("deployments", self.namespace, self.deployment)

@@ -20,6 +20,7 @@ from stopgap.actions.contract import (
     Probe,
     Risk,
     Target,
+    TemporaryError,
     Undoes,
     action,
 )
@@ -130,10 +131,12 @@ class SwitchService:
 
     def _wait(self, api: Client, selector: Mapping[str, str]) -> int:
         while True:
-            ready = self._ready(api, selector)
-            addresses = self._addresses(api)
-            if addresses is None or (addresses and addresses <= ready):
-                return len(ready)
+            try:
+                ready, addresses = self._ready(api, selector), self._addresses(api)
+                if addresses is None or (addresses and addresses <= ready):
+                    return len(ready)
+            except TemporaryError:  # the change has been sent: an API server that is away is waited for
+                pass
             if api.context.seconds_left() <= PAUSE:
                 raise InDoubtError(
                     f"{self.service}: its endpoints were not yet the Pods of {_show(selector)} when the step's deadline passed."
