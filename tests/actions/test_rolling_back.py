@@ -92,6 +92,7 @@ def test_a_template_that_somebody_changed_since_is_no_longer_ours(cluster: Place
 def test_a_revision_that_never_became_available_is_passed_over(cluster: Place) -> None:
     cluster.deploy(image=GOOD)
     cluster.release("web", BROKEN, ready=False)
+    cluster.until("deployments", "web", lambda it: it["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "2")
     cluster.release("web", BETTER)
     change = rollback(cluster).plan(context_in(cluster.policy))
     assert change.summary == f"web: revision 3 -> 1 ({BETTER} -> {GOOD})"

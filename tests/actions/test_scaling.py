@@ -88,6 +88,7 @@ def test_a_crash_loop_ends_in_its_own_message(cluster: Place) -> None:
         carry_out(scale(cluster, 2), context_in(cluster.policy))
 
 
+@pytest.mark.parametrize("cluster", ["sandbox"], indirect=True)  # a slow image takes 8 s twice on the real one
 def test_a_deadline_that_passes_leaves_the_step_in_doubt_and_the_probe_knows_more(cluster: Place) -> None:
     cluster.deploy(replicas=1, image="shop/web-slow:1")
     context, step = context_in(cluster.policy, seconds=1), scale(cluster, 2)
