@@ -40,7 +40,7 @@ head = Table(
     Column("sealed", BigInteger, nullable=False),
     Column("sealed_at", DateTime(timezone=True)),
 )
-Index("head_opened", head.c.opened)
+Index("head_opened", head.c.opened, head.c.chain)
 
 counter = Table(
     "counter",

@@ -41,7 +41,7 @@ def upgrade() -> None:
         sa.Column("sealed", sa.BigInteger, nullable=False),
         sa.Column("sealed_at", sa.DateTime(timezone=True)),
     )
-    op.create_index("head_opened", "head", ["opened"])
+    op.create_index("head_opened", "head", ["opened", "chain"])
     op.create_table("counter", sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Integer, nullable=False))
     op.create_table("signature", sa.Column("fingerprint", sa.Text, primary_key=True))
     for statement in _SEAT_BELT:
