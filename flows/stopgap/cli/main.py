@@ -23,7 +23,7 @@ VERBS = {
     "approve": "approve the change that a run waits with",
     "reject": "reject the change that a run waits with",
     "abort": "end a run before its next step",
-    "timeline": "show, follow, export, verify",
+    "timeline": "show, follow, export, verify, back up, restore",
     "deploy": "register every runbook with Prefect",
     "worker": "execute runs",
     "new": "write a new runbook to start from",

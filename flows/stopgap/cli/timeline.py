@@ -1,9 +1,11 @@
-"""`stopgap timeline`: show, follow, export, verify."""
+"""`stopgap timeline`: show, follow, export, verify, backup, restore."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, get_args
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -16,13 +18,14 @@ if TYPE_CHECKING:
 
     from stopgap.timeline.entry import Entry
     from stopgap.timeline.store import PostgresTimeline
+    from stopgap.timeline.verify import Verdict
 
 _EXISTING = 10  # so many names a wrong one is answered with
 
 
 @click.group()
 def command() -> None:
-    """Show the log of incidents, follow it, export it, or verify that nobody changed it.
+    """Show the log of incidents, follow it, export it, verify that nobody changed it, save it and bring it back.
 
     WHAT is an incident (INC-12), a drill (DRILL-3) or a run (INC-12.1).
     """
@@ -66,11 +69,9 @@ def follow(*, what: str, as_json: bool, until_quiet: str | None) -> None:
 @command.command()
 @click.argument("what")
 @click.option("--format", "form", type=click.Choice(get_args(Format)), default="md", show_default=True, help="Markdown, JSON or CSV.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, writable=True), help="Write to this file instead of standard output.")
-def export(*, what: str, form: Format, output: str | None) -> None:
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead of standard output.")
+def export(*, what: str, form: Format, output: Path | None) -> None:
     """Write the entries of WHAT for a report, a spreadsheet or a program."""
-    from pathlib import Path
-
     from stopgap.report import export
     from stopgap.timeline import open as opening
 
@@ -80,7 +81,7 @@ def export(*, what: str, form: Format, output: str | None) -> None:
         click.echo(text, nl=False)
         return
     try:
-        Path(output).write_text(text, encoding="utf-8", newline="")
+        output.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise UsageError(f"{output} cannot be written: {error.strerror}.") from error
 
@@ -98,18 +99,46 @@ def verify(*, since: str, as_json: bool) -> int:
 
     with opening.timeline() as timeline:
         verdict = timeline.verify(since=since)
-    if as_json:
-        _print_json(
-            {"entries": verdict.entries, "chains": verdict.chains, "end": verdict.end, "damages": list(map(_as_dict, verdict.damages))}
-        )
-    else:
-        for damage in verdict.damages:
-            click.echo(damage.sentence)
-        wrong = len(verdict.damages)
-        state = f"{wrong} {'chain is' if wrong == 1 else 'chains are'} broken" if wrong else "unbroken"
-        click.echo(f"{verdict.entries:,} entries in {verdict.chains:,} chains: {state}.")
-        if verdict.end:
-            click.echo(f"ends at {verdict.end}")
+    if not as_json:
+        return _say(verdict)
+    _print_json(asdict(verdict))
+    return Exit.FAILED if verdict.damages else Exit.DONE
+
+
+@command.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def backup(*, file: Path) -> None:
+    """Save the whole timeline to FILE. The key that signs it (timeline.key in stopgap's home) is not in it: keep that apart."""
+    from stopgap.timeline import dump
+    from stopgap.timeline import open as opening
+
+    with opening.database() as url:
+        dump.backup(url, file)
+    click.echo(f"Saved to {file}. Bring it back with:  stopgap timeline restore {file}")
+
+
+@command.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def restore(*, file: Path) -> int:
+    """Bring the timeline back from FILE into a database that has no entries, and verify it."""
+    from stopgap.timeline import dump
+    from stopgap.timeline import open as opening
+
+    with opening.database() as url:
+        dump.restore(url, file)
+        with opening.connected(url) as timeline:
+            return _say(timeline.verify())
+
+
+def _say(verdict: Verdict) -> Exit:
+    for damage in verdict.damages:
+        click.echo(damage.sentence)
+    wrong = len(verdict.damages)
+    state = f"{wrong} {'chain is' if wrong == 1 else 'chains are'} broken" if wrong else "unbroken"
+    entries = f"{verdict.entries:,} {'entry' if verdict.entries == 1 else 'entries'}"
+    click.echo(f"{entries} in {verdict.chains:,} {'chain' if verdict.chains == 1 else 'chains'}: {state}.")
+    if verdict.end:
+        click.echo(f"ends at {verdict.end}")
     return Exit.FAILED if verdict.damages else Exit.DONE
 
 
@@ -135,12 +164,6 @@ def _duration(text: str) -> timedelta:
         return parse_duration(text)
     except ValueError as error:
         raise UsageError(f"--until-quiet: {error}.") from error
-
-
-def _as_dict(damage: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(damage)
 
 
 def _print_json(value: object) -> None:

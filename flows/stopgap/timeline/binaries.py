@@ -40,6 +40,11 @@ def folder_for(account: Account, beside: Path) -> Path:
     return copy / _WHEEL / packed.name / "bin"
 
 
+def installed() -> Path:
+    """Return the folder of the programs as installed, for those that this process runs itself."""
+    return _packed() / "bin"
+
+
 def _packed() -> Path:
     found = importlib.util.find_spec(_WHEEL)
     for place in found.submodule_search_locations or () if found else ():
