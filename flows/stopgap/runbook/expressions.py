@@ -10,6 +10,7 @@ import importlib.machinery
 import importlib.util
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from stopgap.problems import StopgapError
 from stopgap.runbook import cel_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 MOST_CHARACTERS = 2_000  # the parser panics on very long lines
 MOST_DEPTH = 40  # and gives up at 96 levels
@@ -118,13 +119,14 @@ def evaluate(expression: str, names: Mapping[str, Any]) -> Any:
     except KeyError as error:
         raise ExpressionError(f"${{{{ {expression.strip()} }}}}: there is no {error}.") from error
     except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
-        raise ExpressionError(f"${{{{ {expression.strip()} }}}}: {_plain(error)}") from error
+        raise ExpressionError(f"${{{{ {expression.strip()} }}}}: {_plain(error, expression)}") from error
 
 
-def _plain(error: Exception) -> str:
+def _plain(error: Exception, expression: str) -> str:
     undefined = re.match(r"Undefined variable or function: '([^']*)'", str(error))
     if undefined:
-        return f"there is no {undefined[1]}."
+        is_called = any(call.text == undefined[1] for call in cel_tokens.functions(expression))
+        return f"{undefined[1]} cannot be called like this." if is_called else f"there is no {undefined[1]}."
     return str(error).partition("\n")[0]
 
 
@@ -140,7 +142,7 @@ def render(value: Any, names: Mapping[str, Any]) -> Any:
     """Evaluate every expression in a nested value. A text that is one expression takes its type; elsewhere the result becomes text."""
     if isinstance(value, str):
         return _render_text(value, names)
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: render(item, names) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [render(item, names) for item in value]
@@ -206,7 +208,7 @@ def names_in(expression: str) -> set[str]:
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict):
+    elif isinstance(value, Mapping):
         for item in value.values():
             yield from _texts(item)
     elif isinstance(value, list | tuple):

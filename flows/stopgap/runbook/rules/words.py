@@ -67,12 +67,29 @@ _QUOTE = 'quote the whole value: "${{ ... }}"'
 def check(found: Document, known: Known) -> Iterator[Problem]:
     """Every expression of a runbook."""
     every = outline.steps(found)
-    for place in texts.places(found):
+    places = texts.places(found)
+    for place in places:
         yield from _check(found, place, known, every)
+    yield from _alert_without_trigger(found, places)
     for path in texts.keys(found.data):
         yield found.problem(path, "an expression is not evaluated in a key", "misplaced-expression", hint=_where_allowed(), at_key=True)
     for path in _conditions(found, every):
         yield from _one_expression(found, path)
+
+
+def _alert_without_trigger(found: Document, places: list[Place]) -> Iterator[Problem]:
+    """A run that a person starts has no alert; without any trigger, all runs are such."""
+    if outline.listed(found.data, "triggers"):
+        return
+    for place in places:
+        name = next((name for name in cel_tokens.names(place.found.source) if name.parts[0] == "alert"), None)
+        if name is not None and place.scope in {"step", "item", "defaults"}:
+            where = _at(found, place, name.starts[0])
+            hint = "add a trigger, or make it a parameter"
+            yield found.problem_at(
+                where, "nothing triggers this runbook, so there is no alert to read", "no-alert", hint=hint, severity="warning"
+            )
+            return
 
 
 def _conditions(found: Document, every: list[outline.StepOutline]) -> Iterator[KeyPath]:
