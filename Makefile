@@ -16,7 +16,7 @@ test: $(STAMP)
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy flows tests benchmarks
+	$(BIN)/mypy flows tests
 	$(BIN)/lint-imports
 
 setup: $(STAMP)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -62,7 +63,6 @@ class Bench:
     world: World
     timeline: Timeline
     policy: Policy
-    requested: int = field(default=0)
 
     def work(
         self,
@@ -78,8 +78,7 @@ class Bench:
         path = self.folder / "test-runbook.yaml"
         path.write_text(head + steps)
         runbook = runbooks.load(path)
-        self.requested += 1
-        key = f"test-{self.requested}"
+        key = uuid.uuid4().hex
         incident = open_incident(
             self.timeline, title="A test", severity=runbook.severity, actor="dana", key=key, drill=mode is not Mode.LIVE
         )

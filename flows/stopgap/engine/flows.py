@@ -14,7 +14,7 @@ from prefect.states import Completed, Failed
 from stopgap import home
 from stopgap.actions import guard
 from stopgap.clock import SystemClock
-from stopgap.engine import form
+from stopgap.engine import deploy, form
 from stopgap.engine import run as runs
 from stopgap.engine.prefect_stage import PrefectStage
 from stopgap.engine.work import Work
@@ -41,24 +41,19 @@ class ChangedRunbookError(StopgapError):
     """The runbook is no longer the one this run was asked for."""
 
 
-def flow_name(runbook: str) -> str:
-    """Return the attribute under which a runbook's flow is found."""
-    return runbook.replace("-", "_")
-
-
 def __getattr__(name: str) -> Flow[Any, Any]:
     """Compile the runbook whose flow is called `name`."""
     if name.startswith("__"):
         raise AttributeError(name)
     for runbook in runbooks.load_all(home.runbooks_folder()).values():
-        if flow_name(runbook.name) == name:
+        if deploy.attribute(runbook.name) == name:
             return compile_flow(runbook)
     raise AttributeError(f"no runbook in {home.runbooks_folder()} makes a flow called {name}")
 
 
 def __dir__() -> list[str]:
     """Name every flow."""
-    return sorted(map(flow_name, runbooks.load_all(home.runbooks_folder())))
+    return sorted(map(deploy.attribute, runbooks.load_all(home.runbooks_folder())))
 
 
 def compile_flow(runbook: Runbook) -> Flow[Any, Any]:
@@ -68,7 +63,7 @@ def compile_flow(runbook: Runbook) -> Flow[Any, Any]:
         return await _carry_out(runbook, parameters)
 
     carry_out.__signature__ = form.signature(runbook)  # type: ignore[attr-defined]
-    carry_out.__name__ = carry_out.__qualname__ = flow_name(runbook.name)
+    carry_out.__name__ = carry_out.__qualname__ = deploy.attribute(runbook.name)
     carry_out.__doc__ = runbook.description
     return Flow(
         carry_out,
@@ -90,7 +85,7 @@ async def _carry_out(runbook: Runbook, parameters: dict[str, Any]) -> State[Any]
         if run.mode is not Mode.LIVE:
             guard.forbid_changes(allow=_prefect_address())
         work = _work(timeline, runbook, policy, run)
-        stage = PrefectStage(work=work, flow_run=context.flow_run.id, attempt=context.flow_run.run_count)
+        stage = PrefectStage(work=work, flow_run=context.flow_run.id)
         end = await runs.carry_out(work, stage)
         text = await asyncio.to_thread(_last_words, work)
     return _state(end, run.mode, text)

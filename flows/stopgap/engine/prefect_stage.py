@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,8 +14,8 @@ import httpx
 from prefect import task
 from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.flow_runs import asuspend_flow_run
-from prefect.input.actions import aread_flow_run_input
 from prefect.states import Completed, Failed
 
 from stopgap.approvals import decide
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from stopgap.engine.work import Work
 
 LOG = logging.getLogger("stopgap.engine")
+_MOST_ANSWERS = 200  # the most that Prefect returns at once
 BEYOND = timedelta(days=1)  # Prefect fails a run whose pause timed out; ours always ends first
 NAMES = {
     Status.SKIPPED: "Skipped",
@@ -45,11 +48,10 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefectStage:
-    """One attempt of one flow run. `attempt` is Prefect's run count: a form is asked anew in each, since a constant key ends in 409 for ever."""
+    """A run on a flow run. A form is asked anew each time the flow run begins again, since a constant key ends in 409 for ever."""
 
     work: Work
     flow_run: UUID
-    attempt: int
 
     async def wait(self, part: Part, gate: Gate) -> Gate:
         """Read the answers that came in; suspend the flow run when they decide nothing."""
@@ -89,11 +91,12 @@ class PrefectStage:
         return decide.settle(self.work.timeline, self.work.clock, run=self.work.run(), gate=found)
 
     async def _read_answers(self, gate: Gate) -> None:
-        for attempt in range(1, self.attempt + 1):
-            key = _form_key(gate, attempt)
-            fields = await aread_flow_run_input(f"suspended-{key}-response", flow_run_id=self.flow_run)
-            if fields:
-                answer = Attempt.of_form(id=f"form/{self.flow_run}/{key}", fields=fields if isinstance(fields, dict) else {})
+        prefix = f"suspended-{_question(gate)}-"
+        async with get_client() as client:
+            inputs = await client.filter_flow_run_input(self.flow_run, key_prefix=prefix, limit=_MOST_ANSWERS, exclude_keys=set())
+        for each in sorted(inputs, key=lambda found: found.created):
+            if each.key.endswith("-response"):
+                answer = Attempt.of_form(id=f"form/{self.flow_run}/{each.key}", fields=_fields(each.value))
                 await asyncio.to_thread(self._decide, answer)
 
     def _decide(self, answer: Attempt) -> None:
@@ -102,11 +105,22 @@ class PrefectStage:
 
     async def _suspend(self, gate: Gate, question: type[RunInput]) -> None:
         left = gate.expires_at - self.work.clock.now() + (gate.escalate_after or timedelta(0)) + BEYOND
-        await asuspend_flow_run(wait_for_input=question, timeout=int(left.total_seconds()), key=_form_key(gate, self.attempt))
+        # Each asking has a key of its own: Prefect lets a run through at a key that was answered before.
+        key = f"{_question(gate)}-{uuid.uuid4().hex[:12]}"
+        await asuspend_flow_run(wait_for_input=question, timeout=int(left.total_seconds()), key=key)
 
 
-def _form_key(gate: Gate, attempt: int) -> str:
-    return _key(f"{gate.step}-{gate.round}-{attempt}")
+def _question(gate: Gate) -> str:
+    return _key(f"{gate.step}-{gate.round}")
+
+
+def _fields(value: str) -> dict[str, Any]:
+    # Anybody who reaches Prefect's API may have written it.
+    try:
+        fields = json.loads(value)
+    except json.JSONDecodeError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def _key(text: str) -> str:

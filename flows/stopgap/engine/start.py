@@ -9,6 +9,7 @@ import httpx
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Scheduled
 
+from stopgap.engine import deploy
 from stopgap.engine.form import RUN
 from stopgap.incidents.model import Mode
 from stopgap.problems import StopgapError
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from stopgap.incidents.model import Run
     from stopgap.timeline.entry import Timeline
-
-DEPLOYMENT = "stopgap"
 
 
 class NotDeployedError(StopgapError):
@@ -34,13 +33,13 @@ class PrefectAwayError(StopgapError):
 def schedule(timeline: Timeline, client: SyncPrefectClient, run: Run) -> str:
     """Create the flow run of a run, once, and return its id. The run is the idempotency key: a repeat gets the first one."""
     try:
-        deployment = client.read_deployment_by_name(f"{run.runbook}/{DEPLOYMENT}")
+        deployment = client.read_deployment_by_name(f"{run.runbook}/{deploy.NAME}")
         # Only the run's id travels: Prefect renders templates in parameters, and these may come from an alert.
         body = {
             "parameters": {RUN: run.id},
             "enforce_parameter_schema": False,
             "name": f"{run.incident} {run.runbook}",
-            "idempotency_key": run.id,
+            "idempotency_key": f"{run.id}/{run.key}",  # a run id alone may come again, after a new database or beside another stopgap
             "tags": [run.incident, *([] if run.mode is Mode.LIVE else [str(run.mode)])],
             "state": {"type": "SCHEDULED"},
         }

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prefect.client.schemas.objects import StateType
+from prefect.states import AwaitingRetry
 
 from stopgap.approvals import decide
 from stopgap.approvals import gate as gates
 from stopgap.engine import start
 from stopgap.incidents import fold
+from stopgap.incidents.model import RunEnd
 from stopgap.problems import StopgapError
 from stopgap.runbook.model import StepId
+from stopgap.timeline.entry import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("stopgap.engine")
 SETTLED = timedelta(seconds=10)  # how long a run may look awake at its gate before it counts as woken by a stranger
+MOST_TURNS = 20  # how often Prefect may begin a run anew
 HANDED_OVER = timedelta(seconds=5)  # how long handing a run to Prefect may take
 
 
@@ -53,14 +57,18 @@ def _look_after(client: SyncPrefectClient, timeline: Timeline, clock: Clock, run
     if UUID(run.flow_run) in active:
         return
     gate = _newest_gate(timeline, run)
-    if gate is None:
+    if gate:
+        gate = decide.settle(timeline, clock, run=run, gate=gate)
+    state = client.read_flow_run(UUID(run.flow_run)).state
+    if state is None:
         return
-    was_open = gate.is_open
-    gate = decide.settle(timeline, clock, run=run, gate=gate)
-    if not gate.is_open or run.aborted_by:
-        _wake_if_asleep(client, run)
-    elif was_open and clock.now() - gate.asked_at > SETTLED:
-        _ask_again_if_woken(client, run)
+    if state.type is StateType.PAUSED and (run.aborted_by or (gate and not gate.is_open)):
+        start.wake(client, run)
+    elif state.type is StateType.RUNNING and gate and gate.is_open and clock.now() - gate.asked_at > SETTLED:
+        LOG.warning("%s was set running while its gate is open; it asks again", run.id)
+        start.wake(client, run)
+    elif state.is_final():
+        _take_up_again(client, timeline, run)
 
 
 def _newest_gate(timeline: Timeline, run: Run) -> Gate | None:
@@ -70,15 +78,34 @@ def _newest_gate(timeline: Timeline, run: Run) -> Gate | None:
     return max(found, key=lambda gate: gate.asked_at, default=None)
 
 
-def _wake_if_asleep(client: SyncPrefectClient, run: Run) -> None:
+def _take_up_again(client: SyncPrefectClient, timeline: Timeline, run: Run) -> None:
+    """A run that ended in Prefect and not on the timeline: somebody cancelled it there, or it lost its database or its process."""
     found = client.read_flow_run(UUID(run.flow_run))
-    if found.state is not None and found.state.type is StateType.PAUSED:
-        start.wake(client, run)
+    if found.state is None or not found.state.is_final():
+        return
+    if found.state.type is StateType.CANCELLED:
+        _end(timeline, run, RunEnd.ABORTED, f"{run.id} was cancelled in Prefect")
+    elif found.run_count >= MOST_TURNS:
+        _end(
+            timeline,
+            run,
+            RunEnd.FAILED,
+            f"{run.id} ended {found.run_count} times in Prefect without coming to its end; it is given up: {found.state.message}",
+        )
+    else:
+        LOG.warning("%s ended in Prefect (%s) but not on the timeline; it is taken up again", run.id, found.state.name)
+        client.set_flow_run_state(found.id, AwaitingRetry(), force=True)
 
 
-def _ask_again_if_woken(client: SyncPrefectClient, run: Run) -> None:
-    """A run set RUNNING by hand while its gate is open has nobody behind it: let it ask again."""
-    found = client.read_flow_run(UUID(run.flow_run))
-    if found.state is not None and found.state.type is StateType.RUNNING:
-        LOG.warning("%s was set running while its gate is open; it asks again", run.id)
-        start.wake(client, run)
+def _end(timeline: Timeline, run: Run, end: RunEnd, text: str) -> None:
+    draft = Draft(
+        chain=run.incident,
+        incident=run.incident,
+        run=run.id,
+        kind="run.finished",
+        actor="stopgap",
+        text=text,
+        key=f"run.finished/{run.id}",
+        data={"end": str(end)},
+    )
+    timeline.append(draft)

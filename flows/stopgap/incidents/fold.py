@@ -89,6 +89,7 @@ def _requested(entry: Entry) -> Run:
         parameters=data["parameters"],
         starter=data["starter"],
         requested_at=entry.at,
+        key=data["key"],
         given=data.get("given", {}),
         scenario=data.get("scenario", ""),
     )

@@ -91,6 +91,7 @@ class Run:
     parameters: Mapping[str, Any]
     starter: str  # a person's id, "stopgap" for a trigger, empty when it was started in the Prefect UI: nobody knows who
     requested_at: datetime
+    key: str  # the same however often this run is asked for, and of no other run anywhere
     given: Mapping[str, str] = field(default_factory=dict)  # a drill's assumed outcomes, by step
     scenario: str = ""  # the drill's name
     flow_run: str = ""  # Prefect's id, once there is one

@@ -1,0 +1,191 @@
+"""A real Prefect server, the real form, and every way around it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import Pause
+from prefect.flow_engine import run_flow
+from prefect.states import Pending, Running, Scheduled
+
+from fixtures_engine import HEAD, texts
+from stopgap.approvals import gate as gates
+from stopgap.engine import deploy, flows, start
+from stopgap.engine.work import Work
+from stopgap.incidents.model import RunEnd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fixtures_engine import Bench
+
+# Prefect leaves the socket of its event feed to the collector when a flow run ends in this process.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+STEPS = """\
+steps:
+  - id: scale
+    name: Add capacity
+    uses: kubernetes.scale
+    with: {deployment: checkout, replicas: 4}
+    approval: {by: [incident-commander]}
+"""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A flow run that was started and stands at its gate."""
+
+    work: Work
+    client: SyncPrefectClient
+    flow_run: UUID
+    folder: Any
+
+    def execute(self) -> State[Any] | None:
+        """Run the flow run in this process, as a worker's child does; None when it suspended."""
+        assert self.client.set_flow_run_state(self.flow_run, Pending()).status.value == "ACCEPT"
+        flow_run = self.client.read_flow_run(self.flow_run)
+        try:
+            return asyncio.run(run_flow(flows.compile_flow(self.work.runbook), flow_run=flow_run, return_type="state"))  # type: ignore[no-any-return, call-overload]
+        except Pause:
+            return None
+
+    def answer(self, **changed: str) -> dict[str, Any]:
+        """Fill in the form as the UI does and submit it; the server's answer."""
+        gate = gates.waiting(self.work.entries())
+        assert gate
+        fields = {"decision": "approve", "change": gate.digest, "name": "ada", "reason": "", **changed}
+        return self.resume({"run_input": fields})
+
+    def resume(self, body: dict[str, Any] | None) -> dict[str, Any]:
+        found = self.client.request("POST", "/flow_runs/{id}/resume", path_params={"id": self.flow_run}, json=body)
+        answer: dict[str, Any] = found.json()
+        return answer
+
+    def state(self) -> State[Any]:
+        found = self.client.read_flow_run(self.flow_run).state
+        assert found
+        return found
+
+
+@pytest.fixture
+def waiting(bench: Bench, prefect_settings: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Waiting]:
+    monkeypatch.setenv("STOPGAP_RUNBOOKS", str(bench.folder))
+    work = bench.work(STEPS)
+    deploy.deploy({work.runbook.name: work.runbook})
+    with get_client(sync_client=True) as client:
+        flow_run = UUID(start.schedule(bench.timeline, client, work.run()))
+        found = Waiting(work, client, flow_run, bench.folder)
+        assert found.execute() is None
+        assert found.state().type is StateType.PAUSED
+        yield found
+
+
+def test_the_form_shows_exactly_what_will_change(waiting: Waiting) -> None:
+    inputs = waiting.client.request(
+        "POST", "/flow_runs/{id}/input/filter", path_params={"id": waiting.flow_run}, json={"prefix": "suspended", "limit": 20}
+    ).json()
+    description = next(json.loads(each["value"]) for each in inputs if each["key"].endswith("-description"))
+    assert "| `replicas` | `3` | `4` |" in description
+    assert "-replicas: 3\n+replicas: 4" in description
+    assert "Ada Amari (`ada`), Ben Brandt (`ben`)" in description
+
+
+def test_an_approval_in_the_form_lets_the_step_happen(waiting: Waiting, bench: Bench) -> None:
+    assert waiting.answer()["status"] == "ACCEPT"
+    state = waiting.execute()
+    assert state
+    assert (state.type, state.message) == (StateType.COMPLETED, "A test: done. Done: scale. Not done: nothing.")
+    assert bench.replicas() == 4
+    assert texts(waiting.work, "gate.answered") == ["ada answered the question about scale by Prefect form: approve"]
+
+
+def test_a_rejection_in_the_form_ends_the_run_rejected(waiting: Waiting, bench: Bench) -> None:
+    assert waiting.answer(decision="stop the run", reason="wrong cluster")["status"] == "ACCEPT"
+    state = waiting.execute()
+    assert state
+    assert (state.type, state.name) == (StateType.FAILED, "Rejected")
+    assert bench.replicas() == 3
+    assert waiting.work.run().end is RunEnd.REJECTED
+    assert texts(waiting.work, "gate.decided") == ["ada decided about scale: stop the run: wrong cluster"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        {"run_input": {}},
+        {"run_input": {"decision": "approve", "name": "ada"}},
+        {"run_input": {"decision": "approve", "change": "0000000000000000", "name": "ada"}},
+        {"run_input": {"decision": "yes", "change": "DIGEST", "name": "ada"}},
+    ],
+)
+def test_the_server_refuses_what_does_not_fit_the_question(waiting: Waiting, body: dict[str, Any] | None) -> None:
+    gate = gates.waiting(waiting.work.entries())
+    assert gate
+    if body and body["run_input"].get("change") == "DIGEST":
+        body["run_input"]["change"] = gate.digest
+    assert waiting.resume(body)["status"] == "REJECT"
+    assert waiting.state().type is StateType.PAUSED
+
+
+def test_a_run_set_running_by_hand_asks_again(waiting: Waiting, bench: Bench) -> None:
+    waiting.client.set_flow_run_state(waiting.flow_run, Running(), force=True)
+    waiting.client.set_flow_run_state(waiting.flow_run, Scheduled(), force=True)
+    assert waiting.execute() is None
+    assert waiting.state().type is StateType.PAUSED
+    assert bench.replicas() == 3
+
+
+def test_a_forged_answer_of_a_stranger_is_refused_and_on_the_timeline(waiting: Waiting, bench: Bench) -> None:
+    gate = gates.waiting(waiting.work.entries())
+    assert gate
+    forged = {"decision": "approve", "change": gate.digest, "name": "mallory", "reason": ""}
+    waiting.client.create_flow_run_input(waiting.flow_run, "suspended-scale-1-forged-response", json.dumps(forged))
+    waiting.client.set_flow_run_state(waiting.flow_run, Scheduled(), force=True)
+    assert waiting.execute() is None
+    assert texts(waiting.work, "gate.refused") == ['Refused an answer of mallory by Prefect form: Policy knows nobody called "mallory".']
+    assert bench.replicas() == 3
+
+
+def test_a_form_opened_for_an_earlier_round_is_refused(waiting: Waiting, bench: Bench) -> None:
+    first = gates.waiting(waiting.work.entries())
+    assert first
+    assert waiting.answer(name="chen")["status"] == "ACCEPT"  # not entitled: asked again, in the same round
+    bench.meddle(replicas=2)
+    assert waiting.execute() is None
+    assert waiting.answer()["status"] == "ACCEPT"  # approves 3 -> 4, but it is 2 -> 4 now
+    assert waiting.execute() is None
+    assert bench.replicas() == 2
+    assert waiting.resume({"run_input": {"decision": "approve", "change": first.digest, "name": "ada"}})["status"] == "REJECT"
+    assert waiting.answer()["status"] == "ACCEPT"
+    state = waiting.execute()
+    assert state
+    assert state.type is StateType.COMPLETED
+    assert bench.replicas() == 4
+
+
+def test_a_run_of_a_runbook_that_has_changed_does_not_go_on(waiting: Waiting, bench: Bench) -> None:
+    assert waiting.answer()["status"] == "ACCEPT"
+    (bench.folder / "test-runbook.yaml").write_text(HEAD + STEPS + "# edited\n")
+    from stopgap.runbook import load
+
+    edited = Work(
+        timeline=waiting.work.timeline,
+        clock=waiting.work.clock,
+        policy=waiting.work.policy,
+        runbook=load.load(bench.folder / "test-runbook.yaml"),
+        id=waiting.work.id,
+        mode=waiting.work.mode,
+        parameters={},
+    )
+    state = Waiting(edited, waiting.client, waiting.flow_run, bench.folder).execute()
+    assert state
+    assert state.type is StateType.FAILED
+    assert bench.replicas() == 3
