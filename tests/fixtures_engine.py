@@ -93,7 +93,8 @@ class Bench:
     def replicas(self, name: str = "checkout") -> int:
         """Return how many replicas the sandbox's Deployment wants."""
         with self._api() as api:
-            return int(client.AppsV1Api(api).read_namespaced_deployment(name, "shop").spec.replicas)
+            found: Any = client.AppsV1Api(api).read_namespaced_deployment(name, "shop")
+            return int(found.spec.replicas)
 
     def meddle(self, replicas: int) -> None:
         """Scale the shop's checkout behind the run's back."""

@@ -52,9 +52,11 @@ class Waiting:
         assert self.client.set_flow_run_state(self.flow_run, Pending()).status.value == "ACCEPT"
         flow_run = self.client.read_flow_run(self.flow_run)
         try:
-            return asyncio.run(run_flow(flows.compile_flow(self.work.runbook), flow_run=flow_run, return_type="state"))  # type: ignore[no-any-return, call-overload]
+            running: Any = run_flow(flows.compile_flow(self.work.runbook), flow_run=flow_run, return_type="state")
+            found: State[Any] = asyncio.run(running)
         except Pause:
             return None
+        return found
 
     def answer(self, **changed: str) -> dict[str, Any]:
         """Fill in the form as the UI does and submit it; the server's answer."""
@@ -76,6 +78,7 @@ class Waiting:
 
 @pytest.fixture
 def waiting(bench: Bench, prefect_settings: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Waiting]:
+    assert prefect_settings is None  # asked for, so that Prefect's client talks to the session's server
     monkeypatch.setenv("STOPGAP_RUNBOOKS", str(bench.folder))
     work = bench.work(STEPS)
     deploy.deploy({work.runbook.name: work.runbook})

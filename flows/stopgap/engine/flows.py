@@ -14,7 +14,7 @@ from prefect.states import Completed, Failed
 from stopgap import home
 from stopgap.actions import guard
 from stopgap.clock import SystemClock
-from stopgap.engine import deploy, form
+from stopgap.engine import deploy, form, journal
 from stopgap.engine import run as runs
 from stopgap.engine.prefect_stage import PrefectStage
 from stopgap.engine.work import Work
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
     from stopgap.policy.model import Policy
     from stopgap.runbook.model import Runbook
     from stopgap.timeline.entry import Timeline
-
-
-class ChangedRunbookError(StopgapError):
-    """The runbook is no longer the one this run was asked for."""
 
 
 def __getattr__(name: str) -> Flow[Any, Any]:
@@ -82,6 +78,8 @@ async def _carry_out(runbook: Runbook, parameters: dict[str, Any]) -> State[Any]
     policy = policies.load(policies.find(runbook.path) or home.runbooks_folder() / "policy.yaml")
     with timelines.timeline() as timeline:
         run = await asyncio.to_thread(_identify, timeline, runbook, context.flow_run.id, parameters)
+        if run.digest != runbook.digest:
+            return await asyncio.to_thread(_refuse_changed, timeline, runbook, run)
         if run.mode is not Mode.LIVE:
             guard.forbid_changes(allow=_prefect_address())
         work = _work(timeline, runbook, policy, run)
@@ -101,11 +99,17 @@ def _identify(timeline: Timeline, runbook: Runbook, flow_run: UUID, parameters: 
         key = f"prefect/{flow_run}"
         incident = open_incident(timeline, title=runbook.title, severity=runbook.severity, actor="unknown", key=key)
         run = request_run(timeline, incident=incident, runbook=runbook, parameters=given, mode=Mode.LIVE, starter="", key=key)
-    if run.digest != runbook.digest:
-        raise ChangedRunbookError(
-            f"{run.id} was asked for with version {run.digest[:12]} of {runbook.name}, but the file is now {runbook.digest[:12]}. Start it anew."
-        )
+        journal.scheduled(timeline, run, str(flow_run))
     return run
+
+
+def _refuse_changed(timeline: Timeline, runbook: Runbook, run: Run) -> State[Any]:
+    """A run goes on only with the very runbook it was asked for: what was approved and done belongs to that one."""
+    text = (
+        f"{run.id} was asked for with version {run.digest[:12]} of {runbook.name}, but the file is now {runbook.digest[:12]}. "
+        f"It ends here; start it anew."
+    )
+    return _state(journal.finished(timeline, run, RunEnd.FAILED, text), run.mode, text)
 
 
 def _work(timeline: Timeline, runbook: Runbook, policy: Policy, run: Run) -> Work:

@@ -73,7 +73,8 @@ class PrefectStage:
             return _state(record.status, record.text)
 
         as_task = task(name=str(part.step.id), task_run_name=f"{part.step.id}: {part.uses}", cache_policy=NO_CACHE, persist_result=False)
-        await as_task(stretch)(return_state=True)  # type: ignore[misc]  the overloads forget that an async task's state is awaited
+        running: Any = as_task(stretch)(return_state=True)  # Prefect's overloads forget that the state of an async task is awaited
+        await running
 
     async def tell(self) -> None:
         """Publish the timeline so far as a table; Prefect being away does not hold the run up."""
@@ -94,7 +95,7 @@ class PrefectStage:
         prefix = f"suspended-{_question(gate)}-"
         async with get_client() as client:
             inputs = await client.filter_flow_run_input(self.flow_run, key_prefix=prefix, limit=_MOST_ANSWERS, exclude_keys=set())
-        for each in sorted(inputs, key=lambda found: found.created):
+        for each in sorted(inputs, key=lambda found: str(found.created)):
             if each.key.endswith("-response"):
                 answer = Attempt.of_form(id=f"form/{self.flow_run}/{each.key}", fields=_fields(each.value))
                 await asyncio.to_thread(self._decide, answer)

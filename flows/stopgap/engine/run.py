@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from stopgap.engine import life, undo
+from stopgap.engine import journal, life, undo
 from stopgap.engine.stage import Part
 from stopgap.incidents.model import RunEnd, StepRecord
 from stopgap.plan import gates, prepare
@@ -97,13 +97,4 @@ def _finish(work: Work, end: RunEnd, left: tuple[str, ...]) -> None:
     text = f"{work.runbook.title}: {end}. Done: {', '.join(done) or 'nothing'}. Not done: {', '.join(not_done) or 'nothing'}."
     if left:
         text += f" Left standing: {'; '.join(left)}."
-    work.write(
-        "run.finished",
-        text,
-        key=f"run.finished/{work.id}",
-        end=str(end),
-        done=done,
-        ended=ended,
-        not_done=not_done,
-        left_standing=list(left),
-    )
+    journal.finished(work.timeline, run, end, text, done=done, ended=ended, not_done=not_done, left_standing=list(left))

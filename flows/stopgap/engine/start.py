@@ -9,11 +9,10 @@ import httpx
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Scheduled
 
-from stopgap.engine import deploy
+from stopgap.engine import deploy, journal
 from stopgap.engine.form import RUN
 from stopgap.incidents.model import Mode
 from stopgap.problems import StopgapError
-from stopgap.timeline.entry import Draft
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -49,17 +48,7 @@ def schedule(timeline: Timeline, client: SyncPrefectClient, run: Run) -> str:
         raise NotDeployedError(f"Prefect has no deployment of {run.runbook}. Register it first:  stopgap deploy") from error
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
         raise PrefectAwayError(f"{run.id} is asked for, but Prefect does not answer ({error}). It starts when Prefect is back.") from error
-    draft = Draft(
-        chain=run.incident,
-        incident=run.incident,
-        run=run.id,
-        kind="run.scheduled",
-        actor="stopgap",
-        text=f"{run.id} handed to Prefect",
-        key=f"run.scheduled/{run.id}",
-        data={"flow_run": flow_run},
-    )
-    return str(timeline.append(draft).entry.data["flow_run"])
+    return journal.scheduled(timeline, run, flow_run)
 
 
 def wake(client: SyncPrefectClient, run: Run) -> None:

@@ -12,12 +12,11 @@ from prefect.states import AwaitingRetry
 
 from stopgap.approvals import decide
 from stopgap.approvals import gate as gates
-from stopgap.engine import start
+from stopgap.engine import journal, start
 from stopgap.incidents import fold
 from stopgap.incidents.model import RunEnd
 from stopgap.problems import StopgapError
 from stopgap.runbook.model import StepId
-from stopgap.timeline.entry import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -84,9 +83,9 @@ def _take_up_again(client: SyncPrefectClient, timeline: Timeline, run: Run) -> N
     if found.state is None or not found.state.is_final():
         return
     if found.state.type is StateType.CANCELLED:
-        _end(timeline, run, RunEnd.ABORTED, f"{run.id} was cancelled in Prefect")
+        journal.finished(timeline, run, RunEnd.ABORTED, f"{run.id} was cancelled in Prefect")
     elif found.run_count >= MOST_TURNS:
-        _end(
+        journal.finished(
             timeline,
             run,
             RunEnd.FAILED,
@@ -95,17 +94,3 @@ def _take_up_again(client: SyncPrefectClient, timeline: Timeline, run: Run) -> N
     else:
         LOG.warning("%s ended in Prefect (%s) but not on the timeline; it is taken up again", run.id, found.state.name)
         client.set_flow_run_state(found.id, AwaitingRetry(), force=True)
-
-
-def _end(timeline: Timeline, run: Run, end: RunEnd, text: str) -> None:
-    draft = Draft(
-        chain=run.incident,
-        incident=run.incident,
-        run=run.id,
-        kind="run.finished",
-        actor="stopgap",
-        text=text,
-        key=f"run.finished/{run.id}",
-        data={"end": str(end)},
-    )
-    timeline.append(draft)

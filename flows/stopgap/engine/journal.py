@@ -1,0 +1,41 @@
+"""The two entries about a run as a whole that are written from several places."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stopgap.incidents.model import Run, RunEnd
+from stopgap.timeline.entry import Draft
+
+if TYPE_CHECKING:
+    from stopgap.timeline.entry import Timeline
+
+
+def scheduled(timeline: Timeline, run: Run, flow_run: str) -> str:
+    """Journal which flow run carries a run out; return the first that was journalled."""
+    draft = Draft(
+        chain=run.incident,
+        incident=run.incident,
+        run=run.id,
+        kind="run.scheduled",
+        actor="stopgap",
+        text=f"{run.id} handed to Prefect",
+        key=f"run.scheduled/{run.id}",
+        data={"flow_run": flow_run},
+    )
+    return str(timeline.append(draft).entry.data["flow_run"])
+
+
+def finished(timeline: Timeline, run: Run, end: RunEnd, text: str, **data: object) -> RunEnd:
+    """Journal how a run ended; return the first end that was journalled."""
+    draft = Draft(
+        chain=run.incident,
+        incident=run.incident,
+        run=run.id,
+        kind="run.finished",
+        actor="stopgap",
+        text=text,
+        key=f"run.finished/{run.id}",
+        data={"end": str(end), **data},
+    )
+    return RunEnd(timeline.append(draft).entry.data["end"])
