@@ -43,6 +43,12 @@ def temporary() -> Iterator[Path]:
         yield Path(folder)
 
 
+def examples_folder() -> Path:
+    """Return the runbooks that come with stopgap: in a checkout `runbooks/`, in a wheel beside the package."""
+    inside = Path(__file__).parent / "_runbooks"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "runbooks"
+
+
 def runbooks_folder() -> Path:
     """`STOPGAP_RUNBOOKS`, otherwise `./runbooks`; UsageError when it is not a folder."""
     named = os.environ.get("STOPGAP_RUNBOOKS", "")

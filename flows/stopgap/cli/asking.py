@@ -16,6 +16,8 @@ from stopgap.problems import Exit, UsageError
 from stopgap.runbook import load as runbooks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from stopgap.policy.model import Policy
     from stopgap.runbook.model import Runbook
     from stopgap.timeline.entry import Entry, Timeline
@@ -35,11 +37,16 @@ def policy() -> Policy:
     return policies.load(home.runbooks_folder() / "policy.yaml")
 
 
+def runbooks_by_name() -> Mapping[str, Runbook]:
+    """Read every runbook."""
+    return runbooks.load_all(home.runbooks_folder())
+
+
 def runbook(name: str) -> Runbook:
     """Find a runbook by its name; UsageError names the nearest."""
     import difflib
 
-    found = runbooks.load_all(home.runbooks_folder())
+    found = runbooks_by_name()
     if name not in found:
         near = difflib.get_close_matches(name, found, n=1)
         hint = f'Did you mean "{near[0]}"?' if near else f"There are: {', '.join(found) or 'none'}."
@@ -52,21 +59,21 @@ def me(given: str | None) -> str:
     return given or os.environ.get("STOPGAP_PERSON") or getpass.getuser()
 
 
-def follow(timeline: Timeline, incident: str, run: str, *, links: str = "") -> Exit:
+def follow(timeline: Timeline, incident: str, run: str) -> Exit:
     """Print a run's entries as they come until it ends; the exit code says how."""
     for entry in timeline.follow(incident):
         if entry.run != run:
             continue
-        show(entry, links=links)
+        show(entry)
         if entry.kind == "run.finished":
             return EXITS[RunEnd(entry.data["end"])]
     return Exit.FAILED
 
 
-def show(entry: Entry, *, links: str = "") -> None:
-    """Print one entry on a line; in colour for a person."""
+def show(entry: Entry, *, hints: bool = True) -> None:
+    """Print one entry on a line, in colour for a person; with the commands that answer a question."""
     line = f"{entry.at.astimezone():%H:%M:%S}  {entry.text}"
     colour = COLOURS.get(entry.kind) if sys.stdout.isatty() else None
     click.echo(click.style(line, bold=True) if colour == "bold" else click.style(line, fg=colour) if colour else line)
-    if entry.kind == "gate.asked":
-        click.echo(f"          {links}stopgap approve {entry.run}   or   stopgap reject {entry.run}")
+    if entry.kind == "gate.asked" and hints:
+        click.echo(f"          stopgap approve {entry.run}   or   stopgap reject {entry.run}")

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from stopgap.cli import asking
-from stopgap.incidents import fold
+from stopgap.cli import asking, starting
 from stopgap.incidents.model import Mode
-from stopgap.incidents.open import open_incident, request_run
 from stopgap.plan import parameters
 from stopgap.problems import Exit, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from stopgap.incidents.model import IncidentId, Run
-    from stopgap.runbook.model import Runbook
-    from stopgap.timeline.entry import Timeline
 
 
 @click.command()
@@ -51,58 +39,13 @@ def command(  # noqa: PLR0913  click hands over one argument an option
     if secrets:
         raise UsageError(f"Runbook {found.name} has secret parameters ({', '.join(secrets)}); start it from its form in the Prefect UI.")
     values = parameters.check(found, parameters.read(found, given))
-    shown = "json" if as_json else "nothing" if no_follow else "everything"
-    return begin(found, values, mode=Mode.DRY if dry_run else Mode.LIVE, incident=incident, person=asking.me(person), shown=shown)
-
-
-def begin(  # noqa: PLR0913  each is a part of what was asked for, all by keyword
-    found: Runbook,
-    values: Mapping[str, Any],
-    *,
-    mode: Mode,
-    person: str,
-    shown: str,
-    incident: str | None = None,
-    given: Mapping[str, str] | None = None,
-    scenario: str = "",
-) -> int:
-    """Ask for a run, hand it to Prefect, and follow it to its end unless `shown` is "nothing" or "json"."""
-    from stopgap.engine import server
-    from stopgap.timeline import open as timelines
-
-    server.use_current()
-    with timelines.timeline() as timeline:
-        key = uuid.uuid4().hex
-        on = fold.find_incident(timeline, incident).id if incident else _open(timeline, found, mode=mode, person=person, key=key)
-        run = request_run(
-            timeline,
-            incident=on,
-            runbook=found,
-            parameters=values,
-            mode=mode,
-            starter=person,
-            key=key,
-            given=given,
-            scenario=scenario,
-        )
-        flow_run = _hand_over(timeline, run)
-        link = f"{os.environ.get('PREFECT_UI_URL', '')}/runs/flow-run/{flow_run}"
-        if shown == "json":
-            click.echo(json.dumps({"run": run.id, "incident": run.incident, "flow_run": flow_run, "link": link}))
+    asked = starting.Asked(
+        runbook=found, parameters=values, mode=Mode.DRY if dry_run else Mode.LIVE, person=asking.me(person), incident=incident
+    )
+    with starting.asked_for(asked) as (timeline, run):
+        if as_json:
+            shown = {"run": run.id, "incident": run.incident, "flow_run": run.flow_run, "link": starting.link(run)}
+            click.echo(json.dumps(shown))
             return Exit.DONE
-        click.echo(f"{run.id}  {link}")
-        return Exit.DONE if shown == "nothing" else asking.follow(timeline, run.incident, run.id)
-
-
-def _open(timeline: Timeline, found: Runbook, *, mode: Mode, person: str, key: str) -> IncidentId:
-    is_drill = mode is not Mode.LIVE
-    return open_incident(timeline, title=found.title, severity=found.severity, actor=person, key=key, drill=is_drill)
-
-
-def _hand_over(timeline: Timeline, run: Run) -> str:
-    from prefect.client.orchestration import get_client
-
-    from stopgap.engine import start
-
-    with get_client(sync_client=True) as client:
-        return start.schedule(timeline, client, run)
+        starting.announce(run)
+        return Exit.DONE if no_follow else asking.follow(timeline, run.incident, run.id)

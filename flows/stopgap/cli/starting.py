@@ -1,0 +1,86 @@
+"""Asking for a run from a terminal and handing it to Prefect: what `run`, `drill` and `demo` share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stopgap.incidents import fold
+from stopgap.incidents.model import Mode
+from stopgap.incidents.open import open_incident, request_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from stopgap.incidents.model import IncidentId, Run
+    from stopgap.runbook.model import Runbook
+    from stopgap.timeline.entry import Timeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What somebody asks for. `incident` names an open one; without it a new one is opened."""
+
+    runbook: Runbook
+    parameters: Mapping[str, Any]
+    mode: Mode
+    person: str
+    incident: str | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
+    scenario: str = ""
+
+
+@contextlib.contextmanager
+def asked_for(asked: Asked) -> Iterator[tuple[Timeline, Run]]:
+    """Put the request on the timeline, hand the run to the running Prefect, and print where to see it."""
+    from stopgap.engine import server
+    from stopgap.timeline import open as timelines
+
+    server.use_current()
+    with timelines.timeline() as timeline:
+        key = uuid.uuid4().hex
+        incident = fold.find_incident(timeline, asked.incident).id if asked.incident else _open(timeline, asked, key)
+        run = request_run(
+            timeline,
+            incident=incident,
+            runbook=asked.runbook,
+            parameters=asked.parameters,
+            mode=asked.mode,
+            starter=asked.person,
+            key=key,
+            given=asked.given,
+            scenario=asked.scenario,
+        )
+        run = _hand_over(timeline, run)
+        yield timeline, run
+
+
+def link(run: Run) -> str:
+    """Return where the run is seen in the Prefect UI."""
+    return f"{os.environ.get('PREFECT_UI_URL', '')}/runs/flow-run/{run.flow_run}"
+
+
+def announce(run: Run) -> None:
+    """Print the run and where it is seen."""
+    click.echo(f"{run.id}  {link(run)}")
+
+
+def _open(timeline: Timeline, asked: Asked, key: str) -> IncidentId:
+    is_drill = asked.mode is not Mode.LIVE
+    found = asked.runbook
+    return open_incident(timeline, title=found.title, severity=found.severity, actor=asked.person, key=key, drill=is_drill)
+
+
+def _hand_over(timeline: Timeline, run: Run) -> Run:
+    from prefect.client.orchestration import get_client
+
+    from stopgap.engine import start
+
+    with get_client(sync_client=True) as client:
+        start.schedule(timeline, client, run)
+    return fold.find_run(timeline, run.id)
