@@ -63,13 +63,15 @@ def ask(  # noqa: PLR0913  each is a part of the question, all by keyword
     return _asked(timeline.append(draft).entry)
 
 
-def latest(entries: Iterable[Entry], step: StepId) -> Gate | None:
-    """Return the newest round of a step's gate; None when it never asked."""
+def latest(entries: Iterable[Entry], step: StepId, *, question: Question | None = None) -> Gate | None:
+    """Return the newest round of a step's gate, or of those that asked `question`; None when it never asked."""
     found: Gate | None = None
     for entry in entries:
         if entry.step != step:
             continue
         if entry.kind == "gate.asked":
+            if question and entry.data["question"] != question:
+                continue
             found = _asked(entry)
         elif found and entry.kind in _KINDS and entry.data.get("round") == found.round:
             found = _answered(found, entry)

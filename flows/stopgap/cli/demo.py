@@ -121,7 +121,7 @@ def _world(folder: Path) -> Iterator[dict[str, str]]:
     place = folder / "sandbox"
     place.mkdir()
     words = [sys.executable, "-m", "stopgap.drills.world", "--home", str(place)]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True) as child:
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True) as child:  # noqa: S603  our own program
         line = child.stdout.readline() if child.stdout else ""
         if not line:
             raise DemoError(f"The sandbox did not start; it ended with {child.wait()}.")

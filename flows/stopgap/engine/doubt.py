@@ -25,7 +25,8 @@ async def resolve(work: Work, part: Part, stage: Stage, record: StepRecord, *, i
     """Find out what became of the attempt and journal it; nothing is sent."""
     action = await asyncio.to_thread(part.build)
     found = await asyncio.to_thread(_probe, work, part, action, record)
-    text = f"{part.step.name}: attempt {record.attempt}"
+    attempted = f"attempt {record.attempt}"
+    text = f"{part.step.name}: {attempted}"
     if found is Probe.DONE:
         how = f"{text} was in doubt; the system says it is done"
         await stage.show(part, lambda: _done(work, part, record, how))
@@ -39,7 +40,7 @@ async def resolve(work: Work, part: Part, stage: Stage, record: StepRecord, *, i
             if found is Probe.IN_PROGRESS
             else "may or may not have happened, and the system cannot tell"
         )
-        await _ask(work, part, stage, record, why=f"{text} {still}")
+        await _ask(work, part, stage, record, why=f"{attempted} {still}")
 
 
 def _probe(work: Work, part: Part, action: Action, record: StepRecord) -> Probe:
@@ -75,9 +76,11 @@ async def _ask(work: Work, part: Part, stage: Stage, record: StepRecord, *, why:
         work, part, stage, question=Question.DOUBT, asks={"why": why, "attempt": record.attempt, "change": record.change}
     )
     if gate.answer is Answer.DONE and gate.decided:
-        how = f"{gate.decided.actor} says it is done"
+        how = f"{part.step.name}: {gate.decided.actor} says it is done"
         await stage.show(part, lambda: _done(work, part, record, how))
     elif gate.answer is Answer.AGAIN:
-        await asyncio.to_thread(work.retried, part.step, f"{why}; it is tried again", attempt=record.attempt, excused=True)
+        await asyncio.to_thread(
+            work.retried, part.step, f"{part.step.name}: {why}; it is tried again", attempt=record.attempt, excused=True
+        )
     else:
-        await asyncio.to_thread(work.finished, part.step, Status.UNKNOWN, f"{why}; nobody could say", ends="stop")
+        await asyncio.to_thread(work.finished, part.step, Status.UNKNOWN, f"{part.step.name}: {why}; nobody could say", ends="stop")

@@ -45,8 +45,8 @@ async def approved(work: Work, part: Part, stage: Stage, action: Action) -> Chan
 
 async def ask(work: Work, part: Part, stage: Stage, *, question: Question, asks: Mapping[str, Any]) -> Gate:
     """Ask about a step, or go on with the same question asked before; returns the decided gate."""
-    gate = await asyncio.to_thread(_latest, work, part)
-    same = gate is not None and gate.question is question and not gate.voided and dict(gate.asks) == dict(asks)
+    gate = await asyncio.to_thread(_latest, work, part, question)
+    same = gate is not None and not gate.voided and dict(gate.asks) == dict(asks)
     if gate is None or not same:
         request = part.step.approval or ApprovalRequest(by=work.policy.approvals.high_risk if question is Question.DOUBT else ())
         text = f"{part.step.name}: {asks['why']}"
@@ -73,14 +73,12 @@ def why_empty(gate: Gate) -> str:
 
 
 async def _answered(work: Work, part: Part, stage: Stage) -> Gate | None:
-    gate = await asyncio.to_thread(_latest, work, part)
-    if gate and gate.question is Question.APPROVE and gate.is_open:
-        return await stage.wait(part, gate)
-    return gate if gate and gate.question is Question.APPROVE else None
+    gate = await asyncio.to_thread(_latest, work, part, Question.APPROVE)
+    return await stage.wait(part, gate) if gate and gate.is_open else gate
 
 
-def _latest(work: Work, part: Part) -> Gate | None:
-    return gates.latest(work.entries(), part.step.id)
+def _latest(work: Work, part: Part, question: Question) -> Gate | None:
+    return gates.latest(work.entries(), part.step.id, question=question)
 
 
 def _plan(work: Work, part: Part, action: Action) -> Change:
