@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import jsonschema
 import pytest
 
-from stopgap.actions import registry, schemas
+from stopgap.actions import reference, registry, schemas
 from stopgap.actions.arguments import ArgumentsError
 from stopgap.actions.basic import Note, Wait
 from stopgap.actions.checks import faults_of
@@ -98,6 +98,11 @@ def test_the_committed_schemas_are_fresh_and_valid() -> None:
     for schema in generated.values():
         jsonschema.Draft202012Validator.check_schema(schema)
         assert schema["additionalProperties"] is False
+
+
+def test_the_reference_in_the_docs_is_fresh() -> None:
+    page = (SCHEMAS.parents[1] / "docs" / "actions.md").read_text()
+    assert page == reference.renew(page), "write it again:  python -m stopgap.actions.reference docs/actions.md"
 
 
 def test_what_a_schema_refuses_the_registry_refuses_and_the_other_way_round() -> None:

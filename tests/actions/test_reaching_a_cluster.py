@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,6 +83,25 @@ def test_credentials_that_are_not_accepted_are_named(cluster: Place, tmp_path: P
     path.write_text(yaml.safe_dump(config))
     with pytest.raises(
         PermanentError, match=rf"^Cluster \"test\" \(http.*\) did not accept the credentials of context {cluster.context} of {path}: "
+    ):
+        look(cluster.policy_of(path), cluster.namespace)
+
+
+def test_a_credential_plugin_is_run_by_a_live_step_and_one_that_fails_is_named(cluster: Place, tmp_path: Path) -> None:
+    cluster.deploy(replicas=1)
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    token = config["users"][0]["user"]["token"]
+    answer = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": token}}
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never", "command": "echo", "args": [json.dumps(answer)]}
+    config["users"][0]["user"] = {"exec": plugin}
+    path = tmp_path / "config"
+    path.write_text(yaml.safe_dump(config))
+    assert look(cluster.policy_of(path), cluster.namespace).endswith("1 of 1 ready")
+    plugin["command"] = "false"
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(
+        PermanentError,
+        match=rf"the credential plugin of context {cluster.context} in {path} gave no credentials.\nA dry run starts no programs",
     ):
         look(cluster.policy_of(path), cluster.namespace)
 

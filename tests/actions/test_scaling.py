@@ -82,6 +82,23 @@ def test_an_image_that_cannot_be_pulled_ends_in_its_own_message(cluster: Place) 
         carry_out(scale(cluster, 2), context_in(cluster.policy))
 
 
+@pytest.mark.parametrize("cluster", ["real"], indirect=True)
+def test_a_progress_deadline_that_passes_ends_in_its_own_message(cluster: Place) -> None:
+    cluster.deploy(replicas=1, image="shop/web-slow:1", ready=False)
+    cluster.patch("deployments", "web", {"spec": {"progressDeadlineSeconds": 1}})
+    with pytest.raises(
+        PermanentError, match=r"web: 0 of 2 ready, and it cannot go on: its progress deadline passed: .*has timed out progressing"
+    ):
+        carry_out(scale(cluster, 2), context_in(cluster.policy))
+
+
+def test_scaling_to_nothing_is_done_when_no_pod_is_left(cluster: Place) -> None:
+    cluster.deploy(replicas=1)
+    change, outcome = carry_out(scale(cluster, 0), context_in(cluster.policy))
+    assert (change.summary, outcome.data["replicas"]) == ("web: 1 -> 0 replicas", 0)
+    assert scale(cluster, 0).probe(context_in(cluster.policy), change) is Probe.DONE
+
+
 def test_a_crash_loop_ends_in_its_own_message(cluster: Place) -> None:
     cluster.deploy(replicas=1, image="shop/web-crash:1", ready=False)
     with pytest.raises(PermanentError, match=r"container web \(shop/web-crash:1\) crashes again and again \(CrashLoopBackOff\)"):

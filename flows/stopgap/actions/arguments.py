@@ -53,7 +53,11 @@ def build(action: type[Action], arguments: Mapping[str, Any], *, defaults: Mappi
     except pydantic.ValidationError as error:
         faults = tuple(_fault(detail, keys) for detail in error.errors(include_url=False))
         raise ArgumentsError(action.name, faults) from error
-    return action(**{field.name: getattr(checked, field.name) for field in dataclasses.fields(action)})  # type: ignore[arg-type]  # as above
+    values = {field.name: getattr(checked, field.name) for field in dataclasses.fields(action)}  # type: ignore[arg-type]  # as above
+    try:
+        return action(**values)
+    except ValueError as error:  # what only the arguments together can tell
+        raise ArgumentsError(action.name, (str(error),)) from error
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

@@ -98,12 +98,17 @@ class PrometheusWait:
     within: Annotated[fields.Duration, Field(description="How long to wait for it.")] = timedelta(minutes=5)
     every: Annotated[fields.Duration, Field(description="How long between two queries.")] = timedelta(seconds=2)
 
+    def __post_init__(self) -> None:
+        """ValueError when nothing is waited for."""
+        if self.below is None and self.above is None and self.equals is None:
+            raise ValueError('nothing is waited for; give one of "below", "above" or "equals"')
+
     def targets(self) -> frozenset[Target]:
         """It only reads."""
         return frozenset()
 
     def plan(self, context: Context) -> Change:
-        """Ask once and say how it is now; PermanentError when no condition is named."""
+        """Ask once and say how it is now."""
         wanted = self._wanted()
         return Change(summary=f"wait until {self.query} is {wanted}; now: {self._look(context)}", checked="unchecked")
 
@@ -127,8 +132,6 @@ class PrometheusWait:
     def _wanted(self) -> str:
         bounds = {"below": self.below, "above": self.above, "equal to": self.equals}
         named = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
-        if not named:
-            raise PermanentError('prometheus.wait: no condition is named; give one of "below", "above" or "equals".')
         return " and ".join(named) + (f" for {clock.format_duration(self.for_)}" if self.for_ else "")
 
     def _look(self, context: Context) -> float | str:

@@ -11,6 +11,7 @@ import yaml
 from stopgap.actions.contract import PermanentError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from stopgap.actions.contract import Context
@@ -78,26 +79,35 @@ def _from_file(cluster: Cluster, path: Path | None, *, is_read_only: bool) -> Ac
         raise PermanentError(f'Cluster "{cluster.name}": there is no kubeconfig {path}.\nCorrect `kubeconfig:` in policy.yaml.')
     configuration = _fresh_configuration()
     try:
-        _check_context(cluster, path, _contexts_of(path))
+        user = _check_context(cluster, path)
         config.load_kube_config(str(path), context=cluster.context, client_configuration=configuration, persist_config=False)
     except (config.ConfigException, yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         raise PermanentError(f'Cluster "{cluster.name}": {path} cannot be used: {error}') from error
+    if "exec" in user and not configuration.api_key and not configuration.cert_file:
+        raise PermanentError(
+            f'Cluster "{cluster.name}": the credential plugin of context {cluster.context} in {path} gave no credentials.\n'
+            f"A dry run starts no programs: give the cluster a `read_only` kubeconfig with a token in policy.yaml."
+        )
     return Access(cluster.name, configuration, f"context {cluster.context} of {path}", is_read_only=is_read_only)
 
 
-def _contexts_of(path: Path) -> list[str]:
-    # The client's own list_kube_config_contexts insists on a current context, which is nothing to us.
-    found = yaml.safe_load(path.read_text())
-    contexts = found.get("contexts") if isinstance(found, dict) else None
-    return [str(item.get("name")) for item in contexts if isinstance(item, dict)] if isinstance(contexts, list) else []
-
-
-def _check_context(cluster: Cluster, path: Path, contexts: list[str]) -> None:
+def _check_context(cluster: Cluster, path: Path) -> Mapping[str, Any]:
+    """Return the user of the cluster's context; PermanentError names the contexts there are."""
+    found = yaml.safe_load(path.read_text())  # the client's own list_kube_config_contexts insists on a current context
+    contexts = _named(found, "contexts")
     if cluster.context not in contexts:
         known = ", ".join(sorted(contexts)) or "none"
-        found = (
+        how = (
             f'has no context "{cluster.context}"'
             if cluster.context
             else "is named without a `context:`, and its current context is never used"
         )
-        raise PermanentError(f'Cluster "{cluster.name}": {path} {found}. Its contexts are: {known}.')
+        raise PermanentError(f'Cluster "{cluster.name}": {path} {how}. Its contexts are: {known}.')
+    context = contexts[cluster.context].get("context")
+    user = _named(found, "users").get(context.get("user") if isinstance(context, dict) else None, {}).get("user")
+    return user if isinstance(user, dict) else {}
+
+
+def _named(config: Any, key: str) -> dict[Any, dict[str, Any]]:
+    items = config.get(key) if isinstance(config, dict) else None
+    return {item.get("name"): item for item in items if isinstance(item, dict)} if isinstance(items, list) else {}
