@@ -67,7 +67,7 @@ def test_dying_at_any_entry_loses_nothing_and_repeats_nothing(bench: Bench, at: 
     before = len(bench.world.effects())
     dying = Dying(work.timeline, at, durable)
     try:
-        carry_out(replace(work, timeline=dying), scale=("ada", Answer.APPROVE))  # type: ignore[arg-type]  it is one, but for its methods
+        carry_out(replace(work, timeline=dying), scale=("ada", Answer.APPROVE))
     except Died:
         pass
     else:
