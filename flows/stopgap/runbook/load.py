@@ -28,6 +28,14 @@ def load(path: Path, *, known: Known | None = None) -> Runbook:
 
 def load_all(folder: Path, *, known: Known | None = None) -> dict[str, Runbook]:
     """Read every runbook in a folder, by name; files of another kind are passed over. ProblemsError with the mistakes of all files."""
+    runbooks, wrong = load_sound(folder, known=known)
+    if wrong:
+        raise ProblemsError(wrong)
+    return runbooks
+
+
+def load_sound(folder: Path, *, known: Known | None = None) -> tuple[dict[str, Runbook], list[Problem]]:
+    """Read the runbooks of a folder that have no mistakes, and the mistakes of the others: a broken file must not keep the rest from running."""
     against = known or installed()
     runbooks: dict[str, Runbook] = {}
     wrong: list[Problem] = []
@@ -42,9 +50,7 @@ def load_all(folder: Path, *, known: Known | None = None) -> dict[str, Runbook]:
         else:
             wrong += [_named_twice(found, runbooks[runbook.name])] if found and runbook.name in runbooks else []
             runbooks.setdefault(runbook.name, runbook)
-    if wrong:
-        raise ProblemsError(wrong)
-    return runbooks
+    return runbooks, wrong
 
 
 def _sound(found: Document | None, problems: list[Problem], known: Known) -> Runbook:

@@ -1,0 +1,95 @@
+"""`stopgap worker`: execute runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import click
+
+from stopgap import home
+from stopgap.problems import StopgapError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from uuid import UUID
+
+    from stopgap.engine.worker import Options
+
+
+class AlreadyRunningError(StopgapError):
+    """A worker already runs on this home."""
+
+
+@click.command()
+@click.option(
+    "--floor", type=click.IntRange(1, 16), default=2, show_default=True, help="How many loaded processes wait for a run at all times."
+)
+@click.option("--at-once", type=click.IntRange(1, 64), default=8, show_default=True, help="How many runs execute at once; the others wait.")
+@click.option("--deploy", "deploys", is_flag=True, help="Also register the runbooks with Prefect, now and whenever they change.")
+@click.option("--patience", type=click.FloatRange(0), default=10.0, show_default=True, help="How many seconds runs may go on after ctrl-C.")
+@click.option("--prune", "prunes", is_flag=True, hidden=True)
+@click.option("--ready", "ready", type=int, hidden=True, help="A file descriptor that is told when the worker is ready.")
+def command(  # noqa: PLR0913  one for each option
+    *, floor: int, at_once: int, deploys: bool, patience: float, prunes: bool, ready: int | None
+) -> None:
+    """Execute runs of every registered runbook until ctrl-C; `stopgap up` starts one by itself.
+
+    A run that is not done by then goes on where it was when a worker runs again. Ctrl-C twice does not wait for it.
+    """
+    from stopgap.engine import lock, server
+
+    server.use_current()
+    folder = home.data_folder()
+    home.make(folder)
+    if lock.take(folder / "worker.lock") is None:
+        pid = lock.holder(folder / "worker.lock")
+        raise AlreadyRunningError(f"A worker already runs on {folder} (process {pid}); raise its --at-once instead, or end it first.")
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("stopgap").setLevel(logging.INFO)
+    from prefect.client.orchestration import get_client
+
+    from stopgap.clock import SystemClock
+    from stopgap.engine import sweep, worker
+    from stopgap.timeline import open as timelines
+
+    with timelines.timeline() as timeline, get_client(sync_client=True) as client:
+
+        def sweep_all(active: Collection[UUID]) -> None:
+            sweep.sweep(client, timeline, SystemClock(), active=active)
+
+        options = worker.Options(
+            home=folder,
+            runbooks=home.runbooks_folder(),
+            floor=floor,
+            cap=at_once,
+            deploys=deploys,
+            prunes=prunes,
+            patience=patience,
+            sweep=sweep_all,
+            on_ready=_teller(ready),
+        )
+        asyncio.run(_until_told(options))
+
+
+def _teller(ready: int | None) -> Callable[[], None]:
+    def tell() -> None:
+        if ready is None:
+            click.echo("The worker is ready.  ctrl-C ends it", err=True)
+        else:
+            os.write(ready, b"ready\n")
+            os.close(ready)
+
+    return tell
+
+
+async def _until_told(options: Options) -> None:
+    from stopgap.engine import worker
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await worker.run(options, stop)

@@ -1,0 +1,86 @@
+"""One flow run in a process of its own, which was forked and connected before the run came: it can be killed and can crash alone."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stopgap.engine import lifeline
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from uuid import UUID
+
+    from prefect import Flow
+    from prefect.client.schemas.objects import FlowRun
+
+READY = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Which flow run to execute, and where its flow is: a deployment's entrypoint."""
+
+    flow_run: UUID
+    entrypoint: str
+
+
+def serve_one(inbox: Connection) -> None:
+    """Wait for one `Order`, execute it and end. Ends at once when the other end of `inbox` closes before, and dies when it closes later."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C goes to the whole terminal; the worker decides what it means for a run
+    lifeline.hold(None)
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        client.hello()
+        try:
+            inbox.send(READY)
+            order = inbox.recv()
+        except (EOFError, OSError):
+            return  # dismissed
+        lifeline.hold(inbox.fileno())
+        flow_run = client.read_flow_run(order.flow_run)
+        flow = _load(client, order)
+    if flow is not None:
+        execute(flow, flow_run)
+
+
+def execute(flow: Flow[..., Any], flow_run: FlowRun) -> None:
+    """Run a claimed flow run to its end, or until it suspends. What `python -m prefect.engine` does, and the only place that does it."""
+    from prefect.exceptions import Abort, Pause
+    from prefect.flow_engine import run_flow
+
+    try:
+        running = run_flow(flow, flow_run=flow_run, return_type="state")
+        if inspect.iscoroutine(running):
+            asyncio.run(running)
+    except (Abort, Pause):
+        return  # suspended at a gate, or somebody ended the run before it began
+
+
+def load(entrypoint: str) -> Flow[..., Any]:
+    """`stopgap_flows.checkout_latency`, or the same as a file, `flows/stopgap_flows.py:checkout_latency` -> its flow.
+
+    A file is imported as the module it is: Prefect would load it a second time under another name.
+    """
+    path, _, name = entrypoint.replace(":", ".").rpartition(".")
+    module = path.removesuffix(".py").rpartition("/")[2]
+    flow: Flow[..., Any] = getattr(importlib.import_module(module), name)
+    return flow
+
+
+def _load(client: Any, order: Order) -> Flow[..., Any] | None:
+    """Load the flow; when it cannot be, the run fails with the reason, and nobody tries again."""
+    from prefect.states import Failed
+
+    try:
+        return load(order.entrypoint)
+    except Exception as error:  # noqa: BLE001  whatever is wrong with a runbook, its run says so
+        client.set_flow_run_state(
+            order.flow_run, Failed(name="NotLoaded", message=f"{order.entrypoint} cannot be loaded: {error}"), force=True
+        )
+        return None
