@@ -150,7 +150,7 @@ def test_make_test_touches_nothing_of_the_users(hostile: dict[str, str], trap: T
 
 
 @pytest.mark.timeout(420)
-@pytest.mark.skipif(not (ROOT / "flows/stopgap/cli/demo.py").exists(), reason="the verb demo is not there yet")
+@pytest.mark.skipif(not (ROOT / "flows/stopgap/cli/up.py").exists(), reason="the verb up, on which the demo stands, is not there yet")
 def test_make_demo_mitigates_the_incident_and_touches_nothing_of_the_users(hostile: dict[str, str], trap: Trap, users_home: Path) -> None:
     before = contents(users_home)
     done = run(*MAKE, "demo", "ARGS=--yes", env=hostile, timeout=400)
