@@ -47,7 +47,7 @@ class ServerError(StopgapError):
 
 @dataclass(frozen=True, slots=True)
 class Postmaster:
-    """What a running server wrote into its postmaster.pid."""
+    """A server that lives: what it wrote into its postmaster.pid. One that was just killed lives for a moment, and is not ready."""
 
     pid: int
     socket: Path
@@ -84,10 +84,11 @@ class Cluster:
         """Return the server that works on this data folder, or None; a stale postmaster.pid counts for nothing."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
-            found = Postmaster(int(lines[0]), Path(lines[4]), lines[7].strip() == "ready")
+            pid, folder, state = int(lines[0]), Path(lines[4]), lines[7].strip()
         except (FileNotFoundError, IndexError, ValueError):
             return None
-        return found if _answers(found.socket) or _is_postgres(found.pid, found.socket) else None
+        answers = _answers(folder)
+        return Postmaster(pid, folder, is_ready=answers and state == "ready") if answers or _is_postgres(pid, folder) else None
 
     def start(self, settings: Mapping[str, str], *, seconds: float = 60) -> Postmaster:
         """Start the server, or wait for the one that is starting; return when it is ready."""
