@@ -86,12 +86,11 @@ def test_a_taken_port_is_left_alone_and_the_move_is_known(tmp_path: Path) -> Non
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        server.write_private(tmp_path / "prefect.json", {"port": port, "auth": "stopgap:kept"})
+        server.write_private(tmp_path / "prefect.json", {"port": port})
         with pytest.raises(server.ServerError) as error:
             server.start(tmp_path, "postgresql+asyncpg://nobody@/nothing?host=/nowhere", patience=60)
     kept = json.loads((tmp_path / "prefect.json").read_text())
     assert kept["port"] != port
-    assert kept["auth"] == "stopgap:kept"
     assert str(error.value).startswith("The Prefect server ended with code 3 while it started. Its log, ")
 
 

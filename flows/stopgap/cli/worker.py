@@ -40,8 +40,10 @@ def command(  # noqa: PLR0913  one for each option
 
     A run that is not done by then goes on where it was when a worker runs again. Ctrl-C twice does not wait for it.
     """
-    from stopgap.engine import lock, server
+    from stopgap.engine import lifeline, lock, server
 
+    if ready is not None:
+        lifeline.hold()
     server.use_current()
     folder = home.data_folder()
     home.make(folder)

@@ -11,7 +11,7 @@ import secrets
 import socket
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from stopgap import home as homes
 from stopgap.engine import lifeline
@@ -19,7 +19,7 @@ from stopgap.problems import StopgapError
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import httpx
@@ -65,27 +65,42 @@ def start(home: Path, database_url: str, *, patience: float = 90) -> PrefectServ
 
     Call it from the main thread: the server ends with the thread that started it.
     """
-    kept = _kept(home)
-    listening = _listen(kept.get("port", 0))
+    server = launch(home, database_url)
+    wait(server, patience=patience)
+    return server
+
+
+def launch(home: Path, database_url: str) -> PrefectServer:
+    """Start a server without waiting for it; its address is known at once and stays the same from start to start, unless its port is taken."""
+    kept = _kept_port(home)
+    listening = _listen(kept or 0)
     port = listening.getsockname()[1]
-    auth = kept.get("auth") or f"stopgap:{secrets.token_urlsafe(18)}"
-    write_private(home / "prefect.json", {"port": port, "auth": auth})
+    write_private(home / "prefect.json", {"port": port})
+    auth = _auth(home)
     url = f"http://{HOST}:{port}"
     (home / "log").mkdir(mode=0o700, exist_ok=True)
     (home / "prefect").mkdir(mode=0o700, exist_ok=True)
     env = {**scrubbed(os.environ), **_client(f"{url}/api", auth, home), **_serving(url, auth, database_url, home)}
-    with listening, _open_log(home / "log" / "prefect.log") as log:
-        process = lifeline.spawn(
-            ["stopgap.engine.prefect_server", str(listening.fileno())],
-            env=env,
-            output=log,
-            folder=home / "prefect",
-            fds=[listening.fileno()],
-        )
-    moved_from = kept["port"] if kept.get("port", port) != port else None
-    server = PrefectServer(api_url=f"{url}/api", ui_url=url, auth=auth, home=home, process=process, moved_from=moved_from)
-    _wait_until_it_answers(server, patience)
-    return server
+    with listening, open_log(home / "log" / "prefect.log") as log:
+        command = ["stopgap.engine.prefect_server", str(listening.fileno())]
+        process = lifeline.spawn(command, env=env, output=log, folder=home / "prefect", fds=[listening.fileno()])
+    moved_from = kept if kept not in {None, port} else None
+    return PrefectServer(api_url=f"{url}/api", ui_url=url, auth=auth, home=home, process=process, moved_from=moved_from)
+
+
+def wait(server: PrefectServer, *, patience: float = 90, is_told_to_stop: Callable[[], bool] = lambda: False) -> None:
+    """Return when the server answers, or when we are told to stop; ServerError when it ends or after `patience` seconds."""
+    import httpx
+
+    deadline = time.monotonic() + patience
+    with httpx.Client(trust_env=False, timeout=5) as client:
+        while not _answers(client, server) and not is_told_to_stop():
+            code = server.process.poll()
+            if code is not None:
+                raise _failed(server, f"ended with code {code} while it started")
+            if time.monotonic() > deadline:
+                raise _failed(server, f"did not answer within {patience:g} s")
+            time.sleep(0.1)
 
 
 def environment(server: PrefectServer) -> dict[str, str]:
@@ -172,13 +187,28 @@ def _serving(url: str, auth: str, database_url: str, home: Path) -> dict[str, st
     }
 
 
-def _kept(home: Path) -> dict[str, Any]:
-    """What the last server wrote; an unreadable file counts as none, and the server gets a new port and password."""
+def _kept_port(home: Path) -> int | None:
+    """The port of the last server; none when its file cannot be read."""
     try:
-        kept = json.loads((home / "prefect.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return kept if isinstance(kept, dict) and isinstance(kept.get("port"), int) and isinstance(kept.get("auth"), str) else {}
+        port = json.loads((home / "prefect.json").read_text())["port"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return port if isinstance(port, int) and 0 < port < 2**16 else None
+
+
+def _auth(home: Path) -> str:
+    """Return the password of this home's server; the first start makes it. Its file holds exactly what the UI's login wants."""
+    path = home / "prefect.auth"
+    try:
+        kept = path.read_text().strip()
+    except FileNotFoundError:
+        kept = ""
+    if ":" in kept:
+        return kept
+    made = f"stopgap:{secrets.token_urlsafe(18)}"
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(made)
+    return made
 
 
 def _listen(port: int) -> socket.socket:
@@ -195,24 +225,11 @@ def _listen(port: int) -> socket.socket:
     raise ServerError(f"No port could be had on {HOST}; is the machine out of ports or of open files?")
 
 
-def _open_log(path: Path) -> Any:
+def open_log(path: Path) -> IO[bytes]:
+    """Open a log of ours to append to; a long one is moved aside first."""
     if path.exists() and path.stat().st_size > _LOG_LIMIT:
         path.replace(path.with_suffix(".log.1"))
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
-
-
-def _wait_until_it_answers(server: PrefectServer, patience: float) -> None:
-    import httpx
-
-    deadline = time.monotonic() + patience
-    with httpx.Client(trust_env=False, timeout=5) as client:
-        while not _answers(client, server):
-            code = server.process.poll()
-            if code is not None:
-                raise _failed(server, f"ended with code {code} while it started")
-            if time.monotonic() > deadline:
-                raise _failed(server, f"did not answer within {patience:g} s")
-            time.sleep(0.1)
 
 
 def _answers(client: httpx.Client, server: PrefectServer) -> bool:

@@ -114,7 +114,7 @@ class Worker:
                 verb = "refuses" if isinstance(error, PrefectHTTPStatusError) else "does not answer"
                 log.warning("Prefect's server %s (%s); runs that are under way go on, trying again", verb, _short(error))
             self._trouble = type(error).__name__
-            return min(max(waited * 2, 0.5), _LONGEST_BACK_OFF)
+            return min(max(waited * 2, 0.5), _LONGEST_BACK_OFF if self._is_ready else 1.0)
         if self._trouble:
             log.warning("Prefect's server answers again")
             self._trouble = ""
