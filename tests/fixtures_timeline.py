@@ -42,12 +42,14 @@ def database_server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def database_url(database_server: Server) -> str:
+def database_url(database_server: Server) -> Iterator[str]:
     """SQLAlchemy URL of a fresh database with the timeline's tables; also good as STOPGAP_DATABASE_URL."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     with database_server.administrator() as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} OWNER {_TEMPLATE}")
-    return make_url(database_server.url(_TEMPLATE)).set(database=name).render_as_string(hide_password=False)
+    yield make_url(database_server.url(_TEMPLATE)).set(database=name).render_as_string(hide_password=False)
+    with database_server.administrator() as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture

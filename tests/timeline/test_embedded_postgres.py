@@ -49,6 +49,21 @@ def own_home() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
+def seed() -> Iterator[Path]:
+    """A home whose server has run and stopped; copies of it save each test the making of a data folder."""
+    with home.temporary() as folder:
+        with postgres.start(folder, settings=HASTY) as started:
+            started.create_database("shop")
+        yield folder
+
+
+@pytest.fixture
+def used_home(seed: Path, own_home: Path) -> Path:
+    subprocess.run(["cp", "-a", f"{seed}/.", str(own_home)], check=True)
+    return own_home
+
+
+@pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     with home.temporary() as folder, postgres.start(folder, settings=HASTY) as started:
         started.create_database("shop")
@@ -182,35 +197,32 @@ def test_processes_that_start_at_once_share_one_server_and_the_last_one_stops_it
     assert not is_running(own_home)
 
 
-def test_a_killed_user_leaves_a_server_that_the_next_one_takes_over_and_stops(own_home: Path) -> None:
-    killed = a_user(own_home)
+def test_a_killed_user_leaves_a_server_that_the_next_one_takes_over_and_stops(used_home: Path) -> None:
+    killed = a_user(used_home)
     url = said(killed)
     killed.kill()
     killed.communicate()
-    assert is_running(own_home)
-    found = (own_home / "postgres" / "18" / "postmaster.pid").read_text().splitlines()[0]
-    with postgres.start(own_home) as started:
+    assert is_running(used_home)
+    found = (used_home / "postgres" / "18" / "postmaster.pid").read_text().splitlines()[0]
+    with postgres.start(used_home) as started:
         assert started.url("shop") == url
-        assert (own_home / "postgres" / "18" / "postmaster.pid").read_text().splitlines()[0] == found
-    assert not is_running(own_home)
+        assert (used_home / "postgres" / "18" / "postmaster.pid").read_text().splitlines()[0] == found
+    assert not is_running(used_home)
 
 
-def test_a_killed_server_starts_again_with_what_was_committed(own_home: Path) -> None:
-    with postgres.start(own_home) as started:
-        started.create_database("shop")
+def test_a_killed_server_starts_again_with_what_was_committed(used_home: Path) -> None:
+    with postgres.start(used_home) as started:
         with _connected(started) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 7 AS seven")
-        os.kill(int((own_home / "postgres" / "18" / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
-        with postgres.start(own_home) as again:
+        os.kill(int((used_home / "postgres" / "18" / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
+        with postgres.start(used_home) as again:
             assert one(again.url("shop"), "SELECT seven FROM kept") == 7
 
 
-def test_a_pid_file_that_names_another_program_is_stale(own_home: Path) -> None:
-    with postgres.start(own_home, settings=HASTY):
-        pass
-    pid_file = own_home / "postgres" / "18" / "postmaster.pid"
-    pid_file.write_text(f"{os.getpid()}\n{pid_file.parent}\n1\n5432\n{own_home}/postgres/socket\n\n0 0\nready   \n")
-    with postgres.start(own_home, settings=HASTY) as started:
+def test_a_pid_file_that_names_another_program_is_stale(used_home: Path) -> None:
+    pid_file = used_home / "postgres" / "18" / "postmaster.pid"
+    pid_file.write_text(f"{os.getpid()}\n{pid_file.parent}\n1\n5432\n{used_home}/postgres/socket\n\n0 0\nready   \n")
+    with postgres.start(used_home, settings=HASTY) as started:
         assert one(started.url("postgres"), "SELECT 1") == 1
 
 
@@ -224,14 +236,12 @@ def test_data_of_another_major_version_is_left_alone(own_home: Path) -> None:
     )
 
 
-def test_a_lost_password_is_said_and_not_replaced(own_home: Path) -> None:
-    with postgres.start(own_home, settings=HASTY):
-        pass
-    (own_home / "postgres" / "password").unlink()
+def test_a_lost_password_is_said_and_not_replaced(used_home: Path) -> None:
+    (used_home / "postgres" / "password").unlink()
     with pytest.raises(ServerError) as caught:
-        postgres.start(own_home)
+        postgres.start(used_home)
     assert str(caught.value) == (
-        f"{own_home}/postgres/password is missing: the password of the database in {own_home}/postgres/18.\n"
+        f"{used_home}/postgres/password is missing: the password of the database in {used_home}/postgres/18.\n"
         "Put it back from a backup of the home folder."
     )
 
@@ -246,12 +256,10 @@ def test_a_home_too_deep_for_a_socket_gets_a_private_one_elsewhere(own_home: Pat
     started.socket.rmdir()
 
 
-def test_a_socket_folder_that_somebody_else_prepared_is_not_used(own_home: Path) -> None:
-    (own_home / "postgres").mkdir(mode=0o711)
-    (own_home / "postgres" / "socket").mkdir()
-    (own_home / "postgres" / "socket").chmod(0o777)
-    with postgres.start(own_home, settings=HASTY) as started:
-        assert not started.socket.is_relative_to(own_home)
+def test_a_socket_folder_that_somebody_else_prepared_is_not_used(used_home: Path) -> None:
+    (used_home / "postgres" / "socket").chmod(0o777)
+    with postgres.start(used_home, settings=HASTY) as started:
+        assert not started.socket.is_relative_to(used_home)
     started.socket.rmdir()
 
 
@@ -278,12 +286,35 @@ def test_programs_that_the_servers_account_cannot_reach_are_copied(own_home: Pat
         assert one(started.url("postgres"), "SELECT 1") == 1
 
 
-def test_a_server_that_cannot_start_says_why(own_home: Path) -> None:
+def test_a_home_of_another_user_is_said(own_home: Path) -> None:
+    def start() -> None:
+        with pytest.raises(ServerError) as caught:
+            postgres.start(own_home)
+        assert str(caught.value) == (
+            f"{own_home}/postgres belongs to another user or cannot be written (Permission denied).\n"
+            f"Run stopgap as the user to whom {own_home} belongs, or choose another folder:  STOPGAP_HOME=..."
+        )
+
+    own_home.chmod(0o555)
+    as_nobody(start) if os.geteuid() == 0 else start()
+
+
+def test_a_home_that_is_a_file_is_said(own_home: Path) -> None:
+    (own_home / "home").touch()
     with pytest.raises(ServerError) as caught:
-        postgres.start(own_home, settings={"shared_buffers": "1TB"})
-    assert str(caught.value).startswith(f"PostgreSQL on {own_home}/postgres/18 did not start: ")
-    assert str(caught.value).endswith(f"Its log:  {own_home}/postgres/18/server.log")
-    with postgres.start(own_home, settings=HASTY) as started:
+        postgres.start(own_home / "home")
+    assert str(caught.value) == (
+        f"The folder {own_home}/home for the database cannot be used: [Errno 20] Not a directory: '{own_home}/home/postgres'.\n"
+        "Choose another one:  STOPGAP_HOME=..."
+    )
+
+
+def test_a_server_that_cannot_start_says_why(used_home: Path) -> None:
+    with pytest.raises(ServerError) as caught:
+        postgres.start(used_home, settings={"shared_buffers": "1TB"})
+    assert str(caught.value).startswith(f"PostgreSQL on {used_home}/postgres/18 did not start: ")
+    assert str(caught.value).endswith(f"Its log:  {used_home}/postgres/18/server.log")
+    with postgres.start(used_home, settings=HASTY) as started:
         assert isinstance(started._cluster, Cluster)  # noqa: SLF001  the failed start kept no lock
 
 

@@ -225,3 +225,30 @@ def test_a_timeline_is_not_opened_with_another_key(
     ):
         pass
     assert not (stopgap_home / "timeline.key").exists()
+
+
+def test_a_key_that_is_too_short_or_cannot_be_read_is_refused(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOPGAP_TIMELINE_KEY", "short")
+    with pytest.raises(UsageError) as caught, opening.connected(database_url):
+        pass
+    assert (
+        str(caught.value) == "The timeline's key in STOPGAP_TIMELINE_KEY has 5 characters; at least 16 are needed, better 64 random ones."
+    )
+    monkeypatch.delenv("STOPGAP_TIMELINE_KEY")
+    monkeypatch.setenv("STOPGAP_TIMELINE_KEY_FILE", str(tmp_path))
+    with pytest.raises(UsageError) as caught, opening.connected(database_url):
+        pass
+    assert str(caught.value) == f"The timeline's key cannot be read from {tmp_path}: Is a directory."
+
+
+def test_a_home_where_no_key_can_be_written_is_said(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("STOPGAP_TIMELINE_KEY", "STOPGAP_TIMELINE_KEY_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "home").symlink_to(tmp_path / "gone" / "away")
+    monkeypatch.setenv("STOPGAP_HOME", str(tmp_path / "home"))
+    with pytest.raises(UsageError) as caught, opening.connected(database_url):
+        pass
+    assert str(caught.value) == (
+        f"The timeline's key cannot be written to {tmp_path}/home/timeline.key: File exists.\n"
+        "Choose another home:  STOPGAP_HOME=..., or bring a key of your own:  STOPGAP_TIMELINE_KEY_FILE=path/to/timeline.key"
+    )

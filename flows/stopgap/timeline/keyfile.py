@@ -25,25 +25,36 @@ def load(home: Path) -> bytes | None:
     file = Path(named) if named else home / "timeline.key"
     try:
         return _checked(file.read_text(), str(file))
-    except (FileNotFoundError, PermissionError) as error:
-        if named or isinstance(error, PermissionError):
-            raise UsageError(f"The timeline's key cannot be read from {file}: {error.strerror}.") from error
-        return None
+    except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, FileNotFoundError) and not named:
+            return None
+        raise UsageError(f"The timeline's key cannot be read from {file}: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def make(home: Path) -> bytes:
     """Write a new key to `<home>/timeline.key`, 0600; when another process was quicker, return its key."""
-    make_folder(home)
     file = home / "timeline.key"
-    new = home / f".timeline.key.{os.getpid()}.{secrets.token_hex(4)}"
+    try:
+        make_folder(home)
+        _write_new(file, secrets.token_hex(32) + "\n")
+        return _checked(file.read_text(), str(file))
+    except OSError as error:
+        raise UsageError(
+            f"The timeline's key cannot be written to {file}: {error.strerror}.\n"
+            "Choose another home:  STOPGAP_HOME=..., or bring a key of your own:  STOPGAP_TIMELINE_KEY_FILE=path/to/timeline.key"
+        ) from error
+
+
+def _write_new(file: Path, text: str) -> None:
+    """Write a file that does not exist yet, whole or not at all, and never over another's."""
+    new = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(secrets.token_hex(32) + "\n")
+        out.write(text)
         out.flush()
         os.fsync(out.fileno())
     with contextlib.suppress(FileExistsError):
-        os.link(new, file)  # whole or not at all, and never over another's
+        os.link(new, file)
     new.unlink()
-    return _checked(file.read_text(), str(file))
 
 
 def _checked(text: str, place: str) -> bytes:

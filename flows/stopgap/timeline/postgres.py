@@ -130,6 +130,18 @@ def start(home: Path, *, settings: Mapping[str, str] | None = None) -> Server:
 
     `settings` are PostgreSQL's, for a server started now. Raises AccountError, NoServerError or ServerError with what to do.
     """
+    try:
+        return _start(home, settings or {})
+    except PermissionError as error:
+        raise ServerError(
+            f"{error.filename or home} belongs to another user or cannot be written ({error.strerror}).\n"
+            f"Run stopgap as the user to whom {home} belongs, or choose another folder:  STOPGAP_HOME=..."
+        ) from error
+    except OSError as error:
+        raise ServerError(f"The folder {home} for the database cannot be used: {error}.\nChoose another one:  STOPGAP_HOME=...") from error
+
+
+def _start(home: Path, settings: Mapping[str, str]) -> Server:
     folder = home / "postgres"
     make(home)
     make(folder)
@@ -138,7 +150,7 @@ def start(home: Path, *, settings: Mapping[str, str] | None = None) -> Server:
         try:
             fcntl.flock(users, fcntl.LOCK_SH)
             cluster, password = _prepare(folder)
-            socket = cluster.start(settings or {}).socket
+            socket = cluster.start(settings).socket
         except BaseException:
             os.close(users)
             raise
