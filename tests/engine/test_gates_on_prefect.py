@@ -18,6 +18,7 @@ from prefect.states import Pending, Running, Scheduled
 from fixtures_engine import HEAD, texts
 from stopgap.approvals import gate as gates
 from stopgap.engine import deploy, flows, start
+from stopgap.engine.api import Api
 from stopgap.engine.work import Work
 from stopgap.incidents.model import RunEnd
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fixtures_engine import Bench
+    from stopgap.engine.server import PrefectServer
 
 # Prefect leaves the socket of its event feed to the collector when a flow run ends in this process.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -77,13 +79,14 @@ class Waiting:
 
 
 @pytest.fixture
-def waiting(bench: Bench, prefect_settings: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Waiting]:
+def waiting(bench: Bench, prefect_server: PrefectServer, prefect_settings: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Waiting]:
     assert prefect_settings is None  # asked for, so that Prefect's client talks to the session's server
+    prefect_api = Api(url=prefect_server.api_url, auth=prefect_server.auth)
     monkeypatch.setenv("STOPGAP_RUNBOOKS", str(bench.folder))
     work = bench.work(STEPS)
     deploy.deploy({work.runbook.name: work.runbook})
     with get_client(sync_client=True) as client:
-        flow_run = UUID(start.schedule(bench.timeline, client, work.run()))
+        flow_run = UUID(start.schedule(bench.timeline, prefect_api, work.run()))
         found = Waiting(work, client, flow_run, bench.folder)
         assert found.execute() is None
         assert found.state().type is StateType.PAUSED

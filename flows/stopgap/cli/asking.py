@@ -29,6 +29,7 @@ EXITS = {
     RunEnd.REJECTED: Exit.NOT_APPROVED,
     RunEnd.EXPIRED: Exit.NOT_APPROVED,
 }
+QUIET = frozenset({"step.started", "step.applied", "step.verified", "gate.answered", "run.scheduled"})  # the entry after them says it all
 COLOURS = {"step.finished": "green", "gate.asked": "yellow", "gate.refused": "red", "run.finished": "bold", "gate.decided": "cyan"}
 
 
@@ -64,7 +65,8 @@ def follow(timeline: Timeline, incident: str, run: str) -> Exit:
     for entry in timeline.follow(incident):
         if entry.run != run:
             continue
-        show(entry)
+        if entry.kind not in QUIET:
+            show(entry)
         if entry.kind == "run.finished":
             return EXITS[RunEnd(entry.data["end"])]
     return Exit.FAILED

@@ -55,18 +55,13 @@ def answer(name: str, wanted: Answer, *, person: str | None, reason: str, sure: 
 
 def wake(run: Run) -> None:
     """Let a sleeping run look at the timeline; when Prefect is away the worker does it later."""
-    from stopgap.engine import server
+    from stopgap.engine import api, server, start
 
     try:
         server.use_current()
-        from prefect.client.orchestration import get_client
-
-        from stopgap.engine import start
-
-        with get_client(sync_client=True) as client:
-            start.wake(client, run)
+        start.wake(api.Api.of_environment(), run)
     except StopgapError as error:
-        click.echo(str(error), err=True)
+        click.echo(f"It is on the timeline. {run.id} cannot be woken from here; its worker does it. {error}", err=True)
 
 
 def _waiting(timeline: Timeline, run: Run, step: str | None) -> Gate:

@@ -76,7 +76,7 @@ def _mitigate(shop: str, *, approves: bool) -> int:
     click.echo(f"\nThe checkout is slow: it answers {_answer_time(shop)}. Its runbook starts now.\n")
     values = parameters.check(runbook, {"url": shop, "patience": "6s"})
     with starting.asked_for(starting.Asked(runbook=runbook, parameters=values, mode=Mode.LIVE, person="dana")) as (timeline, run):
-        click.echo(f"Watch it at  {starting.link(run)}")
+        click.echo(f"Watch it at  {starting.login_link(run)}")
         click.echo(f"Log in with  {os.environ['PREFECT_API_AUTH_STRING']}\n")
         ended = _follow(timeline, run, approves=approves)
         click.echo(f"\nThe checkout answers {_answer_time(shop)}.")
@@ -87,7 +87,8 @@ def _mitigate(shop: str, *, approves: bool) -> int:
 
 def _follow(timeline: Timeline, run: Run, *, approves: bool) -> Exit:
     for entry in timeline.follow(run.incident):
-        asking.show(entry, hints=False)
+        if entry.kind not in asking.QUIET:
+            asking.show(entry, hints=False)
         if entry.kind == "gate.asked" and approves:
             deciding.answer(run.id, Answer.APPROVE, person=COMMANDER, reason="the demo approves by itself", sure=True, step=None)
         elif entry.kind == "gate.asked":
@@ -101,7 +102,7 @@ def _how_to_approve(run: Run) -> str:
     variables = f"STOPGAP_HOME={os.environ['STOPGAP_HOME']} STOPGAP_RUNBOOKS={os.environ['STOPGAP_RUNBOOKS']}"
     return (
         f"\n  The run waits for the incident commander. You are {COMMANDER}. Open\n"
-        f"      {starting.link(run)}\n"
+        f"      {starting.login_link(run)}\n"
         f"  log in with {os.environ['PREFECT_API_AUTH_STRING']}, press Resume, read the change, and decide. Or, in another terminal:\n"
         f"      {variables} {sys.argv[0]} approve {run.id} --as {COMMANDER}\n"
     )

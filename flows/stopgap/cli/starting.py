@@ -65,6 +65,11 @@ def link(run: Run) -> str:
     return f"{os.environ.get('PREFECT_UI_URL', '')}/runs/flow-run/{run.flow_run}"
 
 
+def login_link(run: Run) -> str:
+    """Return the same for somebody who has not logged in: without it, Prefect's UI says no more than that authentication failed."""
+    return f"{os.environ.get('PREFECT_UI_URL', '')}/login?redirect=/runs/flow-run/{run.flow_run}"
+
+
 def announce(run: Run) -> None:
     """Print the run and where it is seen."""
     click.echo(f"{run.id}  {link(run)}")
@@ -77,10 +82,10 @@ def _open(timeline: Timeline, asked: Asked, key: str) -> IncidentId:
 
 
 def _hand_over(timeline: Timeline, run: Run) -> Run:
-    from prefect.client.orchestration import get_client
+    from stopgap.engine import api, start
 
-    from stopgap.engine import start
-
-    with get_client(sync_client=True) as client:
-        start.schedule(timeline, client, run)
+    try:
+        start.schedule(timeline, api.Api.of_environment(), run)
+    except api.PrefectAwayError as error:
+        raise api.PrefectAwayError(f"{run.id} is asked for and starts when Prefect is back. {error}") from error
     return fold.find_run(timeline, run.id)

@@ -52,16 +52,15 @@ def command(  # noqa: PLR0913  one for each option
         raise AlreadyRunningError(f"A worker already runs on {folder} (process {pid}); raise its --at-once instead, or end it first.")
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("stopgap").setLevel(logging.INFO)
-    from prefect.client.orchestration import get_client
-
     from stopgap.clock import SystemClock
-    from stopgap.engine import sweep, worker
+    from stopgap.engine import api, sweep, worker
     from stopgap.timeline import open as timelines
 
-    with timelines.timeline() as timeline, get_client(sync_client=True) as client:
+    with timelines.timeline() as timeline:
+        prefect = api.Api.of_environment()
 
         def sweep_all(active: Collection[UUID]) -> None:
-            sweep.sweep(client, timeline, SystemClock(), active=active)
+            sweep.sweep(prefect, timeline, SystemClock(), active=active)
 
         options = worker.Options(
             home=folder,

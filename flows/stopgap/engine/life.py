@@ -59,7 +59,7 @@ async def _act(work: Work, part: Part, stage: Stage) -> None:
 
 def _holds(work: Work, part: Part) -> bool:
     condition = part.step.when
-    return condition is None or bool(expressions.evaluate(condition, work.names()))
+    return condition is None or expressions.holds(condition, work.names())
 
 
 def _skip(work: Work, part: Part) -> None:

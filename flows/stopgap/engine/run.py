@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from stopgap.engine import journal, life, undo
 from stopgap.engine.stage import Part
-from stopgap.incidents.model import RunEnd, StepRecord
+from stopgap.incidents.model import Mode, RunEnd, StepRecord
 from stopgap.plan import gates, prepare
 from stopgap.problems import StopgapError
 from stopgap.runbook.model import Status, Step
@@ -35,7 +35,8 @@ async def carry_out(work: Work, stage: Stage) -> RunEnd:
 
 
 def _begin(work: Work) -> None:
-    work.write("run.started", f"{work.runbook.title} started", key=f"run.started/{work.id}", version=work.runbook.digest)
+    marks = {Mode.LIVE: "", Mode.DRY: "DRY RUN, nothing will be changed: ", Mode.DRILL: "DRILL, nothing will be changed: "}
+    work.write("run.started", f"{marks[work.mode]}{work.runbook.title} started", key=f"run.started/{work.id}", version=work.runbook.digest)
 
 
 async def _steps(work: Work, stage: Stage) -> tuple[RunEnd, tuple[str, ...]]:
@@ -95,6 +96,8 @@ def _finish(work: Work, end: RunEnd, left: tuple[str, ...]) -> None:
     ended = [step.id for step in work.runbook.steps if (found := run.steps.get(step.id)) and found.status]
     not_done = [step.id for step in work.runbook.steps if step.id not in done]
     text = f"{work.runbook.title}: {end}. Done: {', '.join(done) or 'nothing'}. Not done: {', '.join(not_done) or 'nothing'}."
+    if work.mode is not Mode.LIVE:
+        text = f"{work.runbook.title}: {work.mode} ended {end}. Nothing was changed. Not checked: whether any step would have worked."
     if left:
         text += f" Left standing: {'; '.join(left)}."
     journal.finished(work.timeline, run, end, text, done=done, ended=ended, not_done=not_done, left_standing=list(left))

@@ -7,9 +7,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from prefect.client.schemas.objects import StateType
-from prefect.states import AwaitingRetry
-
 from stopgap.approvals import decide
 from stopgap.approvals import gate as gates
 from stopgap.engine import journal, start
@@ -21,10 +18,9 @@ from stopgap.runbook.model import StepId
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from prefect.client.orchestration import SyncPrefectClient
-
     from stopgap.approvals.model import Gate
     from stopgap.clock import Clock
+    from stopgap.engine.api import Api, FlowRun
     from stopgap.incidents.model import Run
     from stopgap.timeline.entry import Timeline
 
@@ -34,11 +30,11 @@ MOST_TURNS = 20  # how often Prefect may begin a run anew
 HANDED_OVER = timedelta(seconds=5)  # how long handing a run to Prefect may take
 
 
-def sweep(client: SyncPrefectClient, timeline: Timeline, clock: Clock, *, active: Collection[UUID] = ()) -> None:
+def sweep(api: Api, timeline: Timeline, clock: Clock, *, active: Collection[UUID] = ()) -> None:
     """Look at every run that has not ended; `active` are the flow runs this worker is executing right now."""
     for run in _open_runs(timeline):
         try:
-            _look_after(client, timeline, clock, run, active)
+            _look_after(api, timeline, clock, run, active)
         except StopgapError as error:
             LOG.warning("%s: %s", run.id, error)
 
@@ -48,26 +44,24 @@ def _open_runs(timeline: Timeline) -> list[Run]:
     return [fold.find_run(timeline, entry.run) for entry in timeline.of_kind("run.requested") if entry.run not in ended]
 
 
-def _look_after(client: SyncPrefectClient, timeline: Timeline, clock: Clock, run: Run, active: Collection[UUID]) -> None:
+def _look_after(api: Api, timeline: Timeline, clock: Clock, run: Run, active: Collection[UUID]) -> None:
     if not run.flow_run:
         if clock.now() - run.requested_at > HANDED_OVER and run.starter:
-            start.schedule(timeline, client, run)
+            start.schedule(timeline, api, run)
         return
     if UUID(run.flow_run) in active:
         return
     gate = _newest_gate(timeline, run)
     if gate:
         gate = decide.settle(timeline, clock, run=run, gate=gate)
-    state = client.read_flow_run(UUID(run.flow_run)).state
-    if state is None:
-        return
-    if state.type is StateType.PAUSED and (run.aborted_by or (gate and not gate.is_open)):
-        start.wake(client, run)
-    elif state.type is StateType.RUNNING and gate and gate.is_open and clock.now() - gate.asked_at > SETTLED:
+    found = api.flow_run(run.flow_run)
+    if found.state == "PAUSED" and (run.aborted_by or (gate and not gate.is_open)):
+        start.wake(api, run)
+    elif found.state == "RUNNING" and gate and gate.is_open and clock.now() - gate.asked_at > SETTLED:
         LOG.warning("%s was set running while its gate is open; it asks again", run.id)
-        start.wake(client, run)
-    elif state.is_final():
-        _take_up_again(client, timeline, run)
+        api.reschedule(run.flow_run, name="Resuming")
+    elif found.has_ended:
+        _take_up_again(api, timeline, run, found)
 
 
 def _newest_gate(timeline: Timeline, run: Run) -> Gate | None:
@@ -77,20 +71,13 @@ def _newest_gate(timeline: Timeline, run: Run) -> Gate | None:
     return max(found, key=lambda gate: gate.asked_at, default=None)
 
 
-def _take_up_again(client: SyncPrefectClient, timeline: Timeline, run: Run) -> None:
+def _take_up_again(api: Api, timeline: Timeline, run: Run, found: FlowRun) -> None:
     """A run that ended in Prefect and not on the timeline: somebody cancelled it there, or it lost its database or its process."""
-    found = client.read_flow_run(UUID(run.flow_run))
-    if found.state is None or not found.state.is_final():
-        return
-    if found.state.type is StateType.CANCELLED:
+    if found.state == "CANCELLED":
         journal.finished(timeline, run, RunEnd.ABORTED, f"{run.id} was cancelled in Prefect")
-    elif found.run_count >= MOST_TURNS:
-        journal.finished(
-            timeline,
-            run,
-            RunEnd.FAILED,
-            f"{run.id} ended {found.run_count} times in Prefect without coming to its end; it is given up: {found.state.message}",
-        )
+    elif found.turns >= MOST_TURNS:
+        text = f"{run.id} ended {found.turns} times in Prefect without coming to its end; it is given up: {found.message}"
+        journal.finished(timeline, run, RunEnd.FAILED, text)
     else:
-        LOG.warning("%s ended in Prefect (%s) but not on the timeline; it is taken up again", run.id, found.state.name)
-        client.set_flow_run_state(found.id, AwaitingRetry(), force=True)
+        LOG.warning("%s ended in Prefect (%s) but not on the timeline; it is taken up again", run.id, found.state_name)
+        api.reschedule(found.id, name="AwaitingRetry")

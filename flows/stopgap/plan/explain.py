@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stopgap.actions.contract import Change
     from stopgap.plan.model import Plan
 
+_NARROW = 18  # characters of a value that fits beside another in the form
 CHECKED = {
     "server": "the system itself checked it",
     "predicted": "predicted from what stands there now; the system did not check it",
@@ -27,12 +28,20 @@ UNDO = {
 
 
 def table(now: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Return a Markdown table: what it is, what it will be; a value that stays the same is marked so."""
-    rows = ["| | now | after |", "|---|---|---|"]
-    for key in dict.fromkeys([*now, *after]):
-        before, later = now.get(key), after.get(key)
-        rows.append(f"| {_cell(key)} | {_cell(before)} | {_cell(later) if before != later else 'unchanged'} |")
-    return "\n".join(rows)
+    """Return a Markdown table: what it is, what it will be; a value that stays the same is marked so.
+
+    Long values stand below each other: the form is narrow, and a column that has to be scrolled for is not seen.
+    """
+    keys = list(dict.fromkeys([*now, *after]))
+    if all(len(_cell(side.get(key))) <= _NARROW for side in (now, after) for key in keys):
+        rows = [f"| {_cell(key)} | {_cell(now.get(key))} | {_after(now, after, key)} |" for key in keys]
+        return "\n".join(["| | now | after |", "|---|---|---|", *rows])
+    pairs = [(f"| {_cell(key)} now | {_cell(now.get(key))} |", f"| {_cell(key)} after | {_after(now, after, key)} |") for key in keys]
+    return "\n".join(["| | |", "|---|---|", *(row for pair in pairs for row in pair)])
+
+
+def _after(now: Mapping[str, Any], after: Mapping[str, Any], key: str) -> str:
+    return _cell(after.get(key)) if now.get(key) != after.get(key) else "unchanged"
 
 
 def diff(now: Mapping[str, Any], after: Mapping[str, Any]) -> str:

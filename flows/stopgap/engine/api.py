@@ -1,0 +1,101 @@
+"""The few calls to Prefect's REST API that verbs make, without importing Prefect: that takes two seconds, and somebody is waiting."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from stopgap.problems import StopgapError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx
+
+PATIENCE = 10.0  # seconds for one call
+
+
+class PrefectAwayError(StopgapError):
+    """Prefect does not answer."""
+
+
+class NotFoundError(StopgapError):
+    """Prefect has no such thing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowRun:
+    """What Prefect says of a flow run: its state's type (PAUSED, RUNNING, ...), name and message, and how often it began."""
+
+    id: str
+    state: str
+    state_name: str
+    message: str
+    turns: int
+
+    @property
+    def has_ended(self) -> bool:
+        """Prefect will do nothing more with it."""
+        return self.state in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """Prefect's API at `url`; `auth` is `user:password`, or empty."""
+
+    url: str
+    auth: str = field(default="", repr=False)
+    key: str = field(default="", repr=False)
+
+    @classmethod
+    def of_environment(cls) -> Api:
+        """Return the API that PREFECT_API_URL names, as `engine.server.use_current` sets it."""
+        return cls(
+            url=os.environ["PREFECT_API_URL"],
+            auth=os.environ.get("PREFECT_API_AUTH_STRING", ""),
+            key=os.environ.get("PREFECT_API_KEY", ""),
+        )
+
+    def deployment(self, flow: str, name: str) -> str:
+        """Return the id of a flow's deployment."""
+        return str(self._call("GET", f"/deployments/name/{flow}/{name}")["id"])
+
+    def create_flow_run(self, deployment: str, body: Mapping[str, Any]) -> str:
+        """Create a flow run, or get the one with the same idempotency key; return its id."""
+        return str(self._call("POST", f"/deployments/{deployment}/create_flow_run", body)["id"])
+
+    def flow_run(self, flow_run: str) -> FlowRun:
+        """Read a flow run."""
+        found = self._call("GET", f"/flow_runs/{flow_run}")
+        state = found.get("state") or {}
+        return FlowRun(
+            id=flow_run,
+            state=state.get("type", ""),
+            state_name=state.get("name", ""),
+            message=state.get("message") or "",
+            turns=found.get("run_count", 0),
+        )
+
+    def reschedule(self, flow_run: str, *, name: str) -> None:
+        """Let a flow run begin again, whatever its state."""
+        self._call("POST", f"/flow_runs/{flow_run}/set_state", {"state": {"type": "SCHEDULED", "name": name}, "force": True})
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        import httpx
+
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        auth = httpx.BasicAuth(*self.auth.split(":", 1)) if ":" in self.auth else None
+        try:
+            answer = httpx.request(method, self.url + path, json=body, auth=auth, headers=headers, timeout=PATIENCE)
+        except httpx.HTTPError as error:
+            raise PrefectAwayError(f"Prefect does not answer at {self.url} ({error}).") from error
+        return self._read(answer)
+
+    def _read(self, answer: httpx.Response) -> dict[str, Any]:
+        if answer.status_code == 404:  # noqa: PLR2004  not found
+            raise NotFoundError(f"Prefect at {self.url} knows no {answer.request.url.path}.")
+        if answer.is_error:
+            raise PrefectAwayError(f"Prefect at {self.url} answers {answer.status_code}: {answer.text[:300]}")
+        found: dict[str, Any] = answer.json()
+        return found
