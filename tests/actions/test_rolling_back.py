@@ -23,8 +23,8 @@ def test_a_bad_release_is_taken_back_to_the_last_good_one(cluster: Place) -> Non
     context, step = context_in(cluster.policy), rollback(cluster)
     change, outcome = carry_out(step, context)
     assert change.summary == f"web: revision 2 -> 1 ({BROKEN} -> {GOOD})"
-    assert dict(change.now) == {"revision": 2, "web: image": BROKEN}
-    assert dict(change.after) == {"revision": 1, "web: image": GOOD}
+    assert dict(change.now) == {"web: image": BROKEN}
+    assert dict(change.after) == {"web: image": GOOD}
     assert (change.checked, change.notes) == ("server", ("revision 1 has available Pods now",))
     assert (image_of(cluster), outcome.data["revision"]) == (GOOD, 3)
     assert step.probe(context, change) is Probe.DONE
@@ -37,7 +37,8 @@ def test_the_undo_rolls_forward_to_the_revision_that_was(cluster: Place) -> None
     undo = rollback(cluster).undo(change)
     assert isinstance(undo, Rollback)
     assert undo.revision == 2
-    carry_out(undo, context_in(cluster.policy, mark="INC-1.1/undo/1"))
+    back, _ = carry_out(undo, context_in(cluster.policy, mark="INC-1.1/undo/1"))
+    assert dict(back.now) == dict(change.after), "the undo finds what the step left behind"
     assert image_of(cluster) == BETTER
 
 
@@ -46,7 +47,7 @@ def test_a_named_revision_is_taken_and_an_unknown_one_refused(cluster: Place) ->
     cluster.release("web", BETTER)
     cluster.release("web", "shop/web:3")
     change, _ = carry_out(rollback(cluster, 1), context_in(cluster.policy))
-    assert (change.after["revision"], image_of(cluster)) == (1, GOOD)
+    assert (change.undo["wanted"], image_of(cluster)) == (1, GOOD)
     with pytest.raises(PermanentError, match=r"^web has no revision 9. Kubernetes still keeps: 4, 3, 2.$"):
         rollback(cluster, 9).plan(context_in(cluster.policy))
 
@@ -57,7 +58,7 @@ def test_values_of_the_environment_are_compared_and_never_shown(cluster: Place) 
     cluster.patch("deployments", "web", {"spec": {"template": {"spec": secret}}})
     cluster.until_ready("web")
     change = rollback(cluster).plan(context_in(cluster.policy))
-    assert set(change.now) == {"revision", "web: env GREETING"}
+    assert set(change.now) == {"web: env GREETING"}
     assert change.now["web: env GREETING"] != change.after["web: env GREETING"]
     assert "s3cret" not in str(change.to_json())
 

@@ -112,12 +112,11 @@ def forbid_changes(allow: Iterable[Address] = ()) -> None:
     sys.addaudithook(refuse)
 
 
-def only_loopback(allow: Iterable[Address] = ()) -> None:
-    """From now on refuse, in this process and for good, every connection that leaves this machine, but for those to `allow`."""
-    allowed = _resolve(allow)
+def only_loopback() -> None:
+    """From now on refuse, in this process and for good, every connection that leaves this machine."""
 
     def refuse(event: str, arguments: tuple[Any, ...]) -> None:
-        if event in SENDING and not _is_local(arguments[1]) and not _is_allowed(arguments, allowed):
+        if event in SENDING and not _is_local(arguments[1]):
             raise OutsideAddressError(f"This process may reach loopback addresses alone, and tried {_show(arguments)}. Nothing was sent.")
 
     sys.addaudithook(refuse)

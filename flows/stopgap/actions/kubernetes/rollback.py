@@ -71,8 +71,8 @@ class Rollback:
         arrow = f"{_images(found)} -> {wanted.images}" if _images(found) != wanted.images else wanted.images
         return Change(
             summary=f"{self.deployment}: revision {number} -> {wanted.number} ({arrow})",
-            now={"revision": number, **now},
-            after={"revision": wanted.number if now else number, **after},
+            now=now,
+            after=after,
             material={"template": objects.digest(found["spec"]["template"]), "goal": objects.digest(wanted.template)},
             checked=checked,
             undo={"revision": number, "wanted": wanted.number, "template": objects.digest(wanted.template)},
