@@ -31,7 +31,7 @@ steps:
   - id: look
     name: Look at it
     uses: wait
-    with: {seconds: 1}
+    with: {for: 1s}
   - id: tell
     name: Tell people
     uses: note
