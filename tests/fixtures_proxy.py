@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     import httpx
@@ -49,12 +48,6 @@ class Proxy:
             self.away_after_change -= 1
             return True
         return self.mode == "away" or (self.mode == "lose" and not seen.may_change)
-
-    def until(self, holds: Callable[[list[Seen]], bool], seconds: float = 20) -> None:
-        ends = time.monotonic() + seconds
-        while not holds(self.seen):
-            assert time.monotonic() < ends, self.seen
-            time.sleep(0.01)
 
     @property
     def policy(self) -> Policy:

@@ -94,7 +94,7 @@ def test_cluster_and_namespace_have_no_default() -> None:
 def test_the_committed_schemas_are_fresh_and_valid() -> None:
     generated = schemas.generate()
     committed = {path.name.removesuffix(".schema.json"): json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")}
-    assert committed == generated, "write them again:  stopgap schema --write"
+    assert committed == generated, "write them again:  python -m stopgap.actions.schemas schemas/actions"
     for schema in generated.values():
         jsonschema.Draft202012Validator.check_schema(schema)
         assert schema["additionalProperties"] is False

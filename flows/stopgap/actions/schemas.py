@@ -1,4 +1,7 @@
-"""The JSON Schema of every action, for editors and for `lint`: generated from the actions, committed in schemas/actions."""
+"""The JSON Schema of every action, for editors and for `lint`: generated from the actions, committed in schemas/actions.
+
+Write them again after a change:  python -m stopgap.actions.schemas schemas/actions
+"""
 
 from __future__ import annotations
 
@@ -76,3 +79,11 @@ def _simplified(schema: dict[str, Any]) -> dict[str, Any]:
     if len(branches) == 1 and left.get("default", ...) is None:
         return {**branches[0], **{key: value for key, value in left.items() if key not in {"anyOf", "default"}}}
     return left
+
+
+if __name__ == "__main__":
+    import sys
+    from pathlib import Path as Folder
+
+    for folder in sys.argv[1:]:
+        write(Folder(folder))
