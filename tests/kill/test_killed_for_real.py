@@ -1,0 +1,192 @@
+"""kill -9 of each part of a running stopgap in the middle of a step: the run ends as it would have, and its effect happened once."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from kubernetes import client
+from kubernetes import config as untyped_config
+
+from stopgap import home
+from stopgap.engine import server
+from stopgap.incidents import fold
+from stopgap.incidents.model import RunEnd
+from stopgap.timeline import open as opening
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stopgap.timeline.store import PostgresTimeline
+
+config: Any = untyped_config
+SOON = 120.0  # seconds; on two busy cores starting everything takes long
+POLICY = """\
+apiVersion: stopgap/v1
+kind: Policy
+people: {{ada: {{name: Ada Amari}}}}
+teams: {{oncall: [ada]}}
+roles: {{incident-commander: {{holders: [ada]}}}}
+clusters: {{sandbox: {{kubeconfig: {kubeconfig}, context: sandbox}}}}
+"""
+RUNBOOK = """\
+apiVersion: stopgap/v1
+kind: Runbook
+name: grow
+title: Grow
+description: Scales the checkout.
+owner: oncall
+severity: SEV3
+defaults: {cluster: sandbox, namespace: shop}
+parameters: {replicas: {type: integer}}
+steps:
+  - {id: scale, name: Add capacity, uses: kubernetes.scale, with: {deployment: checkout, replicas: "${{ params.replicas }}"}, timeout: 1m}
+  - {id: tell, name: Tell people, uses: note, with: {text: "scale was ${{ steps.scale.status }}"}}
+"""
+
+
+def until(holds: Callable[[], Any], seconds: float = SOON) -> Any:
+    """Wait for something that other processes do; there is nothing to wait on but looking."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.05)
+    return found
+
+
+@dataclass
+class Stack:
+    """A sandbox whose Pods start slowly, and `stopgap up` beside it."""
+
+    folder: Path
+    env: dict[str, str]
+    sandbox: dict[str, str]
+    up: subprocess.Popen[str]
+    timeline: PostgresTimeline
+    replicas: int = 3
+
+    def start(self) -> None:
+        self.up = _up(self.env)
+
+    def effects(self) -> int:
+        found = httpx.get(f"{self.sandbox['url']}/world/effects", trust_env=False).json()
+        return int(found["count"])
+
+    def run(self) -> str:
+        """Start a run and return its name once its step has started."""
+        self.replicas += 1
+        words = [sys.executable, "-m", "stopgap", "run", "grow", "-p", f"replicas={self.replicas}", "--as", "ada", "--json"]
+        started = subprocess.run(words, env=self.env, capture_output=True, text=True, check=True)
+        name = str(json.loads(started.stdout)["run"])
+        until(functools.partial(self.has, name, "step.started"))
+        return name
+
+    def has(self, run: str, kind: str) -> bool:
+        return any(entry.kind == kind for entry in self.timeline.of_run(run))
+
+    def kill(self, part: str) -> None:
+        """Kill -9 every process of this home whose command line has `part`."""
+        victims = [pid for pid, command in self.processes().items() if part in command]
+        assert victims, f"nothing runs that is called {part}: {self.processes()}"
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+
+    def processes(self) -> dict[int, str]:
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                said = command.encode() + (process / "environ").read_bytes()
+            except OSError:
+                continue
+            if str(self.folder / "home").encode() in said and int(process.name) != os.getpid() and "drills.world" not in command:
+                found[int(process.name)] = command
+        return found
+
+
+def _up(env: dict[str, str]) -> subprocess.Popen[str]:
+    up = subprocess.Popen([sys.executable, "-m", "stopgap", "up"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
+    until(lambda: server.read_running(Path(env["STOPGAP_HOME"])) or up.poll() is not None)
+    assert up.poll() is None
+    return up
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with home.temporary() as folder, pytest.MonkeyPatch.context() as patch:
+        clean = {name: value for name, value in server.scrubbed(os.environ).items() if not name.startswith("STOPGAP_TEST")}
+        world_words = [sys.executable, "-m", "stopgap.drills.world", "--home", str(folder)]
+        with subprocess.Popen(world_words, env=clean, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as world:
+            assert world.stdin
+            assert world.stdout
+            sandbox = json.loads(world.stdout.readline())
+            _slow(sandbox["kubeconfig"])
+            (folder / "runbooks").mkdir()
+            (folder / "runbooks" / "grow.yaml").write_text(RUNBOOK)
+            (folder / "runbooks" / "policy.yaml").write_text(POLICY.format(kubeconfig=sandbox["kubeconfig"]))
+            env = {**clean, "STOPGAP_HOME": str(folder / "home"), "STOPGAP_RUNBOOKS": str(folder / "runbooks")}
+            env.pop("STOPGAP_DATABASE_URL", None)
+            patch.setenv("STOPGAP_HOME", str(folder / "home"))
+            up = _up(env)
+            with opening.timeline() as timeline:
+                found = Stack(folder, env, sandbox, up, timeline)
+                yield found
+                found.up.terminate()
+                found.up.wait(SOON)
+            world.stdin.close()
+
+
+def _slow(kubeconfig: str) -> None:
+    """Let new Pods take three seconds, so that there is a middle of a step to be killed in."""
+    with config.new_client_from_config(kubeconfig, context="sandbox") as api:
+        image = {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "registry.example/checkout:slow"}]}}}}
+        client.AppsV1Api(api).patch_namespaced_deployment("checkout", "shop", image)
+
+        def is_rolled_out() -> bool:
+            status: Any = client.AppsV1Api(api).read_namespaced_deployment("checkout", "shop").status
+            return bool(status.updated_replicas == status.available_replicas == status.replicas)
+
+        until(is_rolled_out)
+
+
+@pytest.mark.parametrize("part", ["multiprocessing.forkserver", "stopgap worker", "prefect_server", "postgres"])
+def test_a_part_killed_in_the_middle_of_a_step_costs_nothing(stack: Stack, part: str) -> None:
+    before = stack.effects()
+    run = stack.run()
+    stack.kill(part)
+    _ends_well(stack, run, before)
+
+
+def test_everything_killed_in_the_middle_of_a_step_costs_nothing(stack: Stack) -> None:
+    before = stack.effects()
+    run = stack.run()
+    stack.up.kill()
+    stack.up.wait()
+    stack.start()
+    _ends_well(stack, run, before)
+
+
+def _ends_well(stack: Stack, run: str, before: int) -> None:
+    until(functools.partial(_has_ended, stack, run))
+    assert fold.find_run(stack.timeline, run).end is RunEnd.DONE
+    assert stack.effects() - before == 1
+    assert stack.timeline.verify().damages == ()
+
+
+def _has_ended(stack: Stack, run: str) -> bool:
+    try:
+        return stack.has(run, "run.finished")
+    except Exception as error:
+        if "database" in str(error).lower() or "connect" in str(error).lower():
+            return False  # it is being started again
+        raise
