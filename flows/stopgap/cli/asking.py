@@ -5,20 +5,24 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from stopgap import document as documents
 from stopgap import home
 from stopgap.incidents.model import RunEnd
 from stopgap.policy import load as policies
-from stopgap.problems import Exit, UsageError
+from stopgap.problems import Exit, ProblemsError, UsageError
 from stopgap.runbook import load as runbooks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from stopgap.policy.model import Policy
+    from stopgap.problems import Problem
     from stopgap.runbook.model import Runbook
     from stopgap.timeline.entry import Entry, Timeline
 
@@ -33,26 +37,45 @@ QUIET = frozenset({"step.started", "step.applied", "step.verified", "gate.answer
 COLOURS = {"step.finished": "green", "gate.asked": "yellow", "gate.refused": "red", "run.finished": "bold", "gate.decided": "cyan"}
 
 
-def policy() -> Policy:
-    """Read the policy beside the runbooks."""
-    return policies.load(home.runbooks_folder() / "policy.yaml")
+def policy(found: Runbook | None = None) -> Policy:
+    """Read the policy that holds for a runbook: the nearest above it; without one, that of the runbooks folder. ProblemsError when it is broken."""
+    above = policies.find(found.path.parent) if found else None
+    return policies.load(above or home.runbooks_folder() / policies.FILE)
 
 
 def runbooks_by_name() -> Mapping[str, Runbook]:
-    """Read every runbook."""
-    return runbooks.load_all(home.runbooks_folder())
+    """Read every runbook that can be read; a warning names each file that cannot: at three in the morning it must not hold up the others."""
+    found, problems = runbooks.load_sound(home.runbooks_folder())
+    warn(problems)
+    return found
+
+
+def warn(problems: Iterable[Problem]) -> None:
+    """Say in one line a file that it is broken, and how to see what is wrong with it."""
+    for file, count in Counter(problem.file for problem in problems).items():
+        click.echo(f"warning: {file} has {count} mistake{'s' if count > 1 else ''} and is left out; see  stopgap lint {file}", err=True)
 
 
 def runbook(name: str) -> Runbook:
-    """Find a runbook by its name; UsageError names the nearest."""
+    """Find a runbook by its name. UsageError names the nearest; ProblemsError has the mistakes of the very one that is meant."""
     import difflib
 
-    found = runbooks_by_name()
+    folder = home.runbooks_folder()
+    found, problems = runbooks.load_sound(folder)
+    own = [problem for problem in problems if _is_called(Path(problem.file), name)]
+    if own:
+        raise ProblemsError(own)
+    warn(problems)
     if name not in found:
         near = difflib.get_close_matches(name, found, n=1)
         hint = f'Did you mean "{near[0]}"?' if near else f"There are: {', '.join(found) or 'none'}."
-        raise UsageError(f'There is no runbook "{name}" in {home.runbooks_folder()}. {hint}')
+        raise UsageError(f'There is no runbook "{name}" in {folder}. {hint}')
     return found[name]
+
+
+def _is_called(path: Path, name: str) -> bool:
+    document, _ = documents.examine(path)
+    return document is not None and isinstance(document.data, dict) and document.data.get("name") == name
 
 
 def me(given: str | None) -> str:

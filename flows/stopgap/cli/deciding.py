@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stopgap import home
 from stopgap.approvals import decide
 from stopgap.approvals import gate as gates
 from stopgap.approvals.model import ANSWERS, Answer, Attempt, Gate, Question
@@ -14,10 +15,12 @@ from stopgap.cli import asking
 from stopgap.clock import SystemClock, format_duration
 from stopgap.incidents import fold
 from stopgap.problems import Exit, StopgapError, UsageError
+from stopgap.runbook import load as runbooks
 from stopgap.timeline import open as timelines
 
 if TYPE_CHECKING:
     from stopgap.incidents.model import Run
+    from stopgap.policy.model import Policy
     from stopgap.timeline.entry import Timeline
 
 
@@ -27,9 +30,9 @@ class NothingToDecideError(StopgapError):
 
 def answer(name: str, wanted: Answer, *, person: str | None, reason: str, sure: bool, step: str | None) -> int:  # noqa: PLR0913  one an option of the verbs
     """Answer the question a run waits with, after showing it; refusals are sentences and exit code 1."""
-    policy = asking.policy()
     with timelines.timeline() as timeline:
         run = fold.find_run(timeline, name)
+        policy = _policy(run)
         gate = _waiting(timeline, run, step)
         if wanted not in ANSWERS[gate.question]:
             raise UsageError(
@@ -62,6 +65,12 @@ def wake(run: Run) -> None:
         start.wake(api.Api.of_environment(), run)
     except StopgapError as error:
         click.echo(f"It is on the timeline. {run.id} cannot be woken from here; its worker does it. {error}", err=True)
+
+
+def _policy(run: Run) -> Policy:
+    """Read the policy that the run itself goes by."""
+    sound, _ = runbooks.load_sound(home.runbooks_folder())
+    return asking.policy(sound.get(run.runbook))
 
 
 def _waiting(timeline: Timeline, run: Run, step: str | None) -> Gate:

@@ -43,6 +43,7 @@ def command(*, what: str, given: tuple[str, ...], person: str | None, report: st
     scenario = _find(what)
     runbook = asking.runbook(scenario.runbook)
     values = parameters.check(runbook, {**scenario.parameters, **parameters.read(runbook, given)})
+    policy = asking.policy(runbook)
     asked = starting.Asked(
         runbook=runbook,
         parameters=values,
@@ -54,7 +55,7 @@ def command(*, what: str, given: tuple[str, ...], person: str | None, report: st
     with starting.asked_for(asked) as (timeline, run):
         starting.announce(run)
         ended = asking.follow(timeline, run.incident, run.id)
-        result = scores.score(scenario, timeline.of_run(run.id), policy=asking.policy())
+        result = scores.score(scenario, timeline.of_run(run.id), policy=policy)
         text = scores.to_markdown(result)
         _record(timeline, run, scenario, text, passed=result.passed)
     click.echo(f"\n{text}")
@@ -67,13 +68,14 @@ def _find(what: str) -> Scenario:
     folder = home.runbooks_folder()
     if what.endswith((".yaml", ".yml")):
         return _of_file(what)
-    found = scenarios.load_all(folder)
+    found, problems = scenarios.load_sound(folder)
     if what in found:
         return found[what]
-    if what in asking.runbooks_by_name():
-        runbook = asking.runbook(what)
-        return Scenario(name=what, runbook=what, title=f"{runbook.title} (without a scenario)", path=runbook.path)
-    known = [*found, *asking.runbooks_by_name()]
+    runbooks = asking.runbooks_by_name()
+    asking.warn(problems)
+    if what in runbooks:
+        return Scenario(name=what, runbook=what, title=f"{runbooks[what].title} (without a scenario)", path=runbooks[what].path)
+    known = [*found, *runbooks]
     near = difflib.get_close_matches(what, known, n=1)
     hint = f'Did you mean "{near[0]}"?' if near else f"There are: {', '.join(known) or 'none'}."
     raise UsageError(f'There is no drill and no runbook "{what}" in {folder}. {hint}')

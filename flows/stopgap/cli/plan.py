@@ -27,7 +27,7 @@ def command(*, runbook: str, given: tuple[str, ...], as_json: bool) -> int:
 
     found = asking.runbook(runbook)
     values = parameters.check(found, parameters.read(found, given))
-    policy = asking.policy()
+    policy = asking.policy(found)
     guard.forbid_changes()
     plan = build.plan(found, values, policy=policy, clock=SystemClock())
     if as_json:

@@ -39,6 +39,7 @@ def command(  # noqa: PLR0913  click hands over one argument an option
     if secrets:
         raise UsageError(f"Runbook {found.name} has secret parameters ({', '.join(secrets)}); start it from its form in the Prefect UI.")
     values = parameters.check(found, parameters.read(found, given))
+    asking.policy(found)  # a run without one could not begin: better to hear of it now
     asked = starting.Asked(
         runbook=found, parameters=values, mode=Mode.DRY if dry_run else Mode.LIVE, person=asking.me(person), incident=incident
     )

@@ -72,6 +72,14 @@ def load(path: Path, *, runbook: Runbook | None = None) -> Scenario:
 
 def load_all(folder: Path) -> dict[str, Scenario]:
     """Read every drill below a folder, by name; files of another kind are passed over. ProblemsError with the mistakes of all."""
+    scenarios, wrong = load_sound(folder)
+    if wrong:
+        raise ProblemsError(wrong)
+    return scenarios
+
+
+def load_sound(folder: Path) -> tuple[dict[str, Scenario], list[Problem]]:
+    """Read the drills below a folder that have no mistakes, and the mistakes of the others."""
     scenarios: dict[str, Scenario] = {}
     wrong: list[Problem] = []
     for path in sorted(folder.rglob("*.drill.yaml")):
@@ -81,9 +89,7 @@ def load_all(folder: Path) -> dict[str, Scenario]:
             wrong += error.problems
         else:
             scenarios[found.name] = found
-    if wrong:
-        raise ProblemsError(wrong)
-    return scenarios
+    return scenarios, wrong
 
 
 def check(found: Document, *, runbook: Runbook | None = None) -> list[Problem]:
