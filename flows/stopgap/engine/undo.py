@@ -39,7 +39,7 @@ async def take_back(work: Work, stage: Stage) -> tuple[str, ...]:
 
 
 async def _undo(work: Work, stage: Stage, step: Step, record: StepRecord) -> str:
-    change = Change.from_json(record.change or {})
+    change = Change.from_json(record.to_undo or {})
     action = await asyncio.to_thread(work.action, step.call) if step.call else None
     if action is None or action.effect == "reads" or change.is_empty:
         return ""
@@ -58,6 +58,8 @@ async def _undo(work: Work, stage: Stage, step: Step, record: StepRecord) -> str
 
 
 def _never_happened(work: Work, step: Step, record: StepRecord, action: Action) -> bool:
+    if record.to_undo != record.change:
+        return False  # an earlier attempt arrived late, and this one found its work done
     context = work.context(mark=work.mark(step.id, record.attempt), within=LOOK)
     return action.probe(context, Change.from_json(record.change or {})) is Probe.NOT_DONE
 

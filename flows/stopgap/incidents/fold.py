@@ -109,9 +109,12 @@ def _run_finished(run: Run, entry: Entry) -> Run:
 
 def _started(step: StepRecord, entry: Entry) -> StepRecord:
     data = entry.data
+    # A request that was taken for lost may arrive after all: the next attempt then finds nothing to change, and the undo needs the first.
+    is_first = step.change is None or step.change["now"] == step.change["after"]
     return replace(
         step,
         attempt=data["attempt"],
+        to_undo=data["change"] if is_first else step.to_undo,
         change=data["change"],
         uses=data["uses"],
         is_started=True,

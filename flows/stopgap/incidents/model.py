@@ -63,6 +63,7 @@ class StepRecord:
     attempt: int = 0
     excused: int = 0  # attempts that do not count against `retry`: a conflict, a crash after which the effect was not there
     change: Mapping[str, Any] | None = None
+    to_undo: Mapping[str, Any] | None = None  # the change of the first attempt that had something to change
     uses: str = ""
     is_started: bool = False
     started_at: datetime | None = None
