@@ -195,3 +195,36 @@ def test_a_run_of_a_runbook_that_has_changed_does_not_go_on(waiting: Waiting, be
     assert state
     assert state.type is StateType.FAILED
     assert bench.replicas() == 3
+
+
+@pytest.mark.usefixtures("prefect_settings")
+def test_a_run_started_in_the_ui_asks_before_its_first_change(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOPGAP_RUNBOOKS", str(bench.folder))
+    work = bench.work(STEPS.replace("    approval: {by: [incident-commander]}\n", ""))
+    (deployed,) = deploy.deploy({work.runbook.name: work.runbook})
+    with get_client(sync_client=True) as client:
+        started = client.create_flow_run_from_deployment(deployed.id)
+        assert Waiting(work, client, started.id, bench.folder).execute() is None
+    requested = bench.timeline.find(f"run.requested/prefect/{started.id}")
+    assert requested
+    assert requested.text == "Run of test-runbook asked for by somebody in the Prefect UI"
+    gate = gates.waiting(bench.timeline.of_run(requested.run))
+    assert gate
+    assert gate.asks["why"] == "nobody knows who started this run"
+    assert bench.replicas() == 3
+
+
+@pytest.mark.usefixtures("prefect_settings")
+def test_parameters_are_checked_again_in_the_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOPGAP_RUNBOOKS", str(bench.folder))
+    head = HEAD + "parameters: {replicas: {type: integer, maximum: 9, default: 4}}\n"
+    work = bench.work(STEPS, head=head)
+    (deployed,) = deploy.deploy({work.runbook.name: work.runbook})
+    with get_client(sync_client=True) as client:
+        body = {"parameters": {"replicas": 99}, "enforce_parameter_schema": False}
+        started = client.request("POST", "/deployments/{id}/create_flow_run", path_params={"id": deployed.id}, json=body).json()
+        state = Waiting(work, client, UUID(started["id"]), bench.folder).execute()
+    assert state
+    assert state.type is StateType.FAILED
+    assert "99 is greater than the maximum of 9" in str(state.message)
+    assert bench.timeline.find(f"run.requested/prefect/{started['id']}") is None
