@@ -83,12 +83,20 @@ def me(given: str | None) -> str:
     return given or os.environ.get("STOPGAP_PERSON") or getpass.getuser()
 
 
-def follow(timeline: Timeline, incident: str, run: str) -> Exit:
-    """Print a run's entries as they come until it ends; the exit code says how."""
+def follow(timeline: Timeline, incident: str, run: str, *, quiet: bool = False) -> Exit:
+    """Print a run's entries as they come until it ends; the exit code says how. Ctrl-C leaves the run alone, and says so."""
+    try:
+        return _follow(timeline, incident, run, quiet=quiet)
+    except KeyboardInterrupt:
+        click.echo(f"\n{run} goes on. Follow it with:  stopgap timeline follow {run}    End it with:  stopgap abort {run}", err=True)
+        raise
+
+
+def _follow(timeline: Timeline, incident: str, run: str, *, quiet: bool) -> Exit:
     for entry in timeline.follow(incident):
         if entry.run != run:
             continue
-        if entry.kind not in QUIET:
+        if entry.kind not in QUIET and not quiet:
             show(entry)
         if entry.kind == "run.finished":
             return EXITS[RunEnd(entry.data["end"])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from typing import TYPE_CHECKING
 
@@ -39,8 +40,9 @@ def answer(name: str, wanted: Answer, *, person: str | None, reason: str, sure: 
                 f"{run.id} asks something else; it can be answered with: {', '.join(f'{each}' for each in ANSWERS[gate.question])}."
             )
         _show(gate)
-        if not sure:
-            click.confirm(f"{wanted.capitalize()} as {asking.me(person)}?", abort=True)
+        if not sure and not _is_sure(f"{wanted.capitalize()} as {asking.me(person)}?"):
+            click.echo(f"Nothing was decided; {run.id} still waits.", err=True)
+            return Exit.FAILED
         attempt = Attempt(
             id=f"terminal/{uuid.uuid4().hex}",
             person=asking.me(person),
@@ -54,6 +56,15 @@ def answer(name: str, wanted: Answer, *, person: str | None, reason: str, sure: 
         if verdict.accepted:
             wake(fold.find_run(timeline, run.id))
         return Exit.DONE if verdict.accepted else Exit.FAILED
+
+
+def _is_sure(question: str) -> bool:
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort as error:
+        if sys.stdin.isatty():
+            raise
+        raise UsageError("\nNothing was decided: there is no terminal to ask back on. Say that it is meant with  --yes") from error
 
 
 def wake(run: Run) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import click
 
@@ -44,6 +44,14 @@ class Verbs(click.Group):
             return None
         module = importlib.import_module(f"stopgap.cli.{cmd_name.replace('-', '_')}")
         return cast("click.Command", module.command)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the verb; a reader of our output who leaves early, like `head`, is no failure, as click would have it."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return Exit.DONE
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's signature
         """List the verbs from the table, without importing them."""
@@ -101,9 +109,6 @@ def _exit_of(error: BaseException, arguments: list[str]) -> int:
         case KeyboardInterrupt() | click.Abort():
             click.echo("interrupted", err=True)
             return Exit.INTERRUPTED
-        case BrokenPipeError():
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return Exit.DONE
         case SystemExit():
             raise error
     return _our_bug(error, arguments)

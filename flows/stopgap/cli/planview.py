@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 
+from stopgap.cli.paper import Console
 from stopgap.plan import explain
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def show(plan: Plan) -> None:
     """Print each step with what it would change; colours for a person, plain lines for a pipe."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(wraps=False)
     console.print(f"[bold]{escape(plan.runbook)}[/bold]: what a run would change now. Nothing has been changed.")
     for number, step in enumerate(plan.steps, start=1):
         console.print(f"\n[bold]{number}. {escape(step.name)}[/bold]  {step.id}: {step.uses}")

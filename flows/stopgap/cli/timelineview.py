@@ -27,9 +27,10 @@ def entries(found: Sequence[Entry], *, title: str) -> None:
         for entry in found:
             click.echo(line(entry))
         return
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from stopgap.cli.paper import Console
 
     table = Table(title=escape(f"{title}, {found[0].at:%d %B %Y} (UTC)"), title_justify="left", box=None, pad_edge=False)
     for name in ("time", "step", "what happened", "who", "kind"):
@@ -37,7 +38,7 @@ def entries(found: Sequence[Entry], *, title: str) -> None:
     for entry in found:
         cells = (f"{entry.at:%H:%M:%S}", *(escape(one_line(cell)) for cell in (entry.step, entry.text, entry.actor)), entry.kind)
         table.add_row(*cells, style=COLOURS.get(entry.kind))
-    Console(highlight=False).print(table)
+    Console().print(table)
 
 
 def line(entry: Entry) -> str:
@@ -64,16 +65,17 @@ def incidents(recent: Recent) -> None:
     if not recent:
         click.echo("The timeline has no incidents yet. Start one:  stopgap run RUNBOOK")
     elif sys.stdout.isatty():
-        from rich.console import Console
         from rich.markup import escape
         from rich.table import Table
+
+        from stopgap.cli.paper import Console
 
         table = Table(box=None, pad_edge=False)
         for name in ("incident", "opened (UTC)", "entries", "it began with", "and last"):
             table.add_column(name)
         for first, last in recent:
             table.add_row(*(escape(one_line(cell)) for cell in _cells(first, last)))
-        Console(highlight=False).print(table)
+        Console().print(table)
     else:
         for first, last in recent:
             click.echo("\t".join(map(one_line, _cells(first, last))))

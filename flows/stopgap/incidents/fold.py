@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from stopgap.incidents.model import Incident, IncidentId, Mode, Run, RunEnd, RunId, StepRecord
 from stopgap.policy.model import Severity
-from stopgap.problems import StopgapError
+from stopgap.problems import UsageError
 from stopgap.runbook.model import Status, StepId
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from stopgap.timeline.entry import Entry, Timeline
 
 
-class UnknownIncidentError(StopgapError):
+class UnknownIncidentError(UsageError):
     """There is no such incident."""
 
 
-class UnknownRunError(StopgapError):
+class UnknownRunError(UsageError):
     """There is no such run."""
 
 
