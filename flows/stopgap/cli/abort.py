@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import click
 
-from stopgap.cli import asking, deciding
+from stopgap.cli import asking, deciding, examples
 from stopgap.incidents import fold
 from stopgap.problems import Exit
 from stopgap.timeline import open as timelines
 from stopgap.timeline.entry import Draft
 
+EXAMPLES = examples.lines(
+    ("stopgap abort INC-12", "end it before its next step"),
+    ("stopgap abort INC-12.1 --as ada --reason 'false alarm'", "as somebody, with the reason"),
+)
 
-@click.command()
+
+@click.command(epilog=EXAMPLES)
 @click.argument("run")
 @click.option("--reason", default="", help="Why; it stands on the timeline.")
 @click.option(

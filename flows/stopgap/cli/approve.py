@@ -5,12 +5,19 @@ from __future__ import annotations
 import click
 
 from stopgap.approvals.model import Answer
-from stopgap.cli import deciding
+from stopgap.cli import deciding, examples
 
 CHOICES = {"approve": Answer.APPROVE, "done": Answer.DONE, "again": Answer.AGAIN, "worked": Answer.WORKED, "failed": Answer.FAILED}
 
 
-@click.command()
+EXAMPLES = examples.lines(
+    ("stopgap approve INC-12", "look at the change, then decide"),
+    ("stopgap approve INC-12.1 --as ada --reason 'seen on the graphs'", "as somebody, with the reason"),
+    ("stopgap approve INC-12 --answer done", "a step done by hand, or in doubt, is done"),
+)
+
+
+@click.command(epilog=EXAMPLES)
 @click.argument("run")
 @click.option("--step", help="The step you mean; refused when the run waits at another.")
 @click.option("--reason", default="", help="Why; it stands on the timeline.")

@@ -16,7 +16,7 @@ import click
 
 from stopgap import home
 from stopgap.approvals.model import Answer
-from stopgap.cli import asking, deciding, starting
+from stopgap.cli import asking, deciding, examples, starting
 from stopgap.incidents.model import Mode, RunEnd
 from stopgap.plan import parameters
 from stopgap.problems import Exit, StopgapError
@@ -53,7 +53,13 @@ class DemoError(StopgapError):
     """The demo could not start."""
 
 
-@click.command()
+EXAMPLES = examples.lines(
+    ("stopgap demo", "asks you to approve, in the browser or a terminal"),
+    ("stopgap demo --yes", "approves by itself, for CI"),
+)
+
+
+@click.command(epilog=EXAMPLES)
 @click.option("--yes", is_flag=True, help="Approve by itself, as nobody would in production.")
 def command(*, yes: bool) -> int:
     """Watch a runbook mitigate an incident: it scales a service, sees that this is not enough, asks before rolling back, and verifies.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stopgap import home
-from stopgap.cli import asking
+from stopgap.cli import asking, examples
 from stopgap.problems import Exit
 from stopgap.runbook import load
 
@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from stopgap.engine.deploy import Deployed
 
 
-@click.command()
+EXAMPLES = examples.lines(
+    ("stopgap deploy", "register the runbooks with the running stopgap up"),
+    ("PREFECT_API_URL=https://prefect.example.com/api stopgap deploy", "with a Prefect server of yours"),
+    ("stopgap deploy --write prefect.yaml", "for `prefect deploy --all`"),
+)
+
+
+@click.command(epilog=EXAMPLES)
 @click.option(
     "--write",
     type=click.Path(dir_okay=False, path_type=Path),

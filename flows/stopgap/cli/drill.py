@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from stopgap import home
-from stopgap.cli import asking, starting
+from stopgap.cli import asking, examples, starting
 from stopgap.drills import scenario as scenarios
 from stopgap.drills import score as scores
 from stopgap.drills.scenario import Scenario
@@ -19,11 +21,20 @@ from stopgap.problems import Exit, UsageError
 from stopgap.timeline.entry import Draft
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from stopgap.incidents.model import Run
     from stopgap.timeline.entry import Timeline
 
 
-@click.command()
+EXAMPLES = examples.lines(
+    ("stopgap drill checkout-latency-night", "a scenario, by its name"),
+    ("stopgap drill checkout-latency", "a runbook; you say how each step ends"),
+    ("stopgap drill checkout-latency-night --report drill.md", "keep the report"),
+)
+
+
+@click.command(epilog=EXAMPLES)
 @click.argument("what", metavar="SCENARIO|RUNBOOK")
 @click.option(
     "-p", "--parameter", "given", multiple=True, metavar="NAME=VALUE", help="A parameter, over those of the scenario; repeat for more."
@@ -32,7 +43,8 @@ if TYPE_CHECKING:
     "--as", "person", metavar="PERSON", help="Who facilitates (an id of policy.yaml); otherwise STOPGAP_PERSON or your account's name."
 )
 @click.option("--report", type=click.Path(dir_okay=False, writable=True), help="Write the report to this file as well (Markdown).")
-def command(*, what: str, given: tuple[str, ...], person: str | None, report: str | None) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print nothing but the score, as JSON, when the drill has ended.")
+def command(*, what: str, given: tuple[str, ...], person: str | None, report: str | None, as_json: bool) -> int:
     """Run a drill: the same runbook, real reads, real questions to people, and nothing changed.
 
     SCENARIO is the name or the file of a drill; RUNBOOK is a runbook's name, for a drill in which the facilitator says how each step
@@ -53,15 +65,20 @@ def command(*, what: str, given: tuple[str, ...], person: str | None, report: st
         scenario=scenario.name,
     )
     with starting.asked_for(asked) as (timeline, run):
-        starting.announce(run)
-        ended = asking.follow(timeline, run.incident, run.id)
+        if not as_json:
+            starting.announce(run)
+        ended = asking.follow(timeline, run.incident, run.id, quiet=as_json)
         result = scores.score(scenario, timeline.of_run(run.id), policy=policy)
         text = scores.to_markdown(result)
         _record(timeline, run, scenario, text, passed=result.passed)
-    click.echo(f"\n{text}")
+    click.echo(json.dumps(asdict(result), indent=2, default=_seconds) if as_json else f"\n{text}")
     if report:
         Path(report).write_text(text)
     return ended if not scenario.expect.end else Exit.DONE if result.passed else Exit.FAILED
+
+
+def _seconds(took: timedelta) -> float:
+    return took.total_seconds()
 
 
 def _find(what: str) -> Scenario:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stopgap import home
+from stopgap.cli import examples
 from stopgap.problems import Exit, UsageError
 from stopgap.runbook import files, known, load
 
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
     from stopgap.problems import Problem
 
 
-@click.command("lint")
+EXAMPLES = examples.lines(
+    ("stopgap lint", "everything in ./runbooks"),
+    ("stopgap lint runbooks/checkout", "one folder"),
+    ("stopgap lint --format github", "annotations in a pull request"),
+)
+
+
+@click.command("lint", epilog=EXAMPLES)
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text", help="How problems are printed.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stopgap import clock, home
+from stopgap.cli import examples
 from stopgap.policy import load as policies
 from stopgap.problems import ProblemsError, UsageError
 
@@ -68,7 +69,13 @@ expect:
 """
 
 
-@click.command("new")
+EXAMPLES = examples.lines(
+    ("stopgap new checkout-latency", "runbooks/checkout-latency.yaml and its drill"),
+    ("stopgap new checkout/latency", "the same in a folder of its own"),
+)
+
+
+@click.command("new", epilog=EXAMPLES)
 @click.argument("name")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Where to write; the runbooks folder when left out.")
 def command(*, name: str, folder: Path | None) -> None:

@@ -6,13 +6,19 @@ import json
 
 import click
 
-from stopgap.cli import asking
+from stopgap.cli import asking, examples
 from stopgap.clock import SystemClock
 from stopgap.plan import explain, parameters
 from stopgap.problems import Exit
 
+EXAMPLES = examples.lines(
+    ("stopgap plan checkout-latency", "with every parameter's default"),
+    ("stopgap plan checkout-latency -p replicas=5", "with another number of replicas"),
+    ("stopgap plan checkout-latency --json", "for a program"),
+)
 
-@click.command()
+
+@click.command(epilog=EXAMPLES)
 @click.argument("runbook")
 @click.option("-p", "--parameter", "given", multiple=True, metavar="NAME=VALUE", help="A parameter; repeat for more.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")

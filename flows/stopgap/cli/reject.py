@@ -5,10 +5,16 @@ from __future__ import annotations
 import click
 
 from stopgap.approvals.model import Answer
-from stopgap.cli import deciding
+from stopgap.cli import deciding, examples
+
+EXAMPLES = examples.lines(
+    ("stopgap reject INC-12", "stop the run; what was done stays"),
+    ("stopgap reject INC-12 --skip", "leave this step out and go on"),
+    ("stopgap reject INC-12 --undo", "stop the run and take back what it did"),
+)
 
 
-@click.command()
+@click.command(epilog=EXAMPLES)
 @click.argument("run")
 @click.option("--step", help="The step you mean; refused when the run waits at another.")
 @click.option("--reason", default="", help="Why; it stands on the timeline.")

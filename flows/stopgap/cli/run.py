@@ -6,13 +6,19 @@ import json
 
 import click
 
-from stopgap.cli import asking, starting
+from stopgap.cli import asking, examples, starting
 from stopgap.incidents.model import Mode
 from stopgap.plan import parameters
 from stopgap.problems import Exit, UsageError
 
+EXAMPLES = examples.lines(
+    ("stopgap run checkout-latency -p replicas=9", "start it and follow it"),
+    ("stopgap run checkout-latency --dry-run", "read everything, change nothing"),
+    ("stopgap run checkout-latency --incident INC-12", "on an incident that is open"),
+)
 
-@click.command()
+
+@click.command(epilog=EXAMPLES)
 @click.argument("runbook")
 @click.option("-p", "--parameter", "given", multiple=True, metavar="NAME=VALUE", help="A parameter; repeat for more.")
 @click.option("--dry-run", is_flag=True, help="Plan every branch, change nothing, ask nobody.")

@@ -8,11 +8,18 @@ from pathlib import Path
 import click
 
 from stopgap import schema
+from stopgap.cli import examples
 
 NAMES = ("runbook", "policy", "drill", "entry")
 
 
-@click.command("schema")
+EXAMPLES = examples.lines(
+    ("stopgap schema --write", "all of them into ./schemas"),
+    ("stopgap schema policy", "print one"),
+)
+
+
+@click.command("schema", epilog=EXAMPLES)
 @click.argument("name", type=click.Choice(NAMES), required=False)
 @click.option(
     "--write",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
+from stopgap.cli import examples
 from stopgap.problems import Exit, UsageError
 from stopgap.report.export import Format
 
@@ -31,7 +32,13 @@ def command() -> None:
     """
 
 
-@command.command()
+@command.command(
+    epilog=examples.lines(
+        ("stopgap timeline show", "the newest incidents"),
+        ("stopgap timeline show INC-12", "one incident"),
+        ("stopgap timeline show INC-12.1 --json", "one run, for a program"),
+    )
+)
 @click.argument("what", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the entries as a JSON list.")
 def show(*, what: str | None, as_json: bool) -> None:
@@ -49,7 +56,12 @@ def show(*, what: str | None, as_json: bool) -> None:
         click.echo(export.export(entries, "json"), nl=False) if as_json else view.entries(entries, title=what)
 
 
-@command.command()
+@command.command(
+    epilog=examples.lines(
+        ("stopgap timeline follow INC-12", "until ctrl-C"),
+        ("stopgap timeline follow INC-12 --until-quiet 15m", "until nothing has come for so long"),
+    )
+)
 @click.argument("what")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.option("--until-quiet", metavar="DURATION", help="End when nothing has come for so long, like 90s or 15m; otherwise at ctrl-C.")
@@ -66,7 +78,12 @@ def follow(*, what: str, as_json: bool, until_quiet: str | None) -> None:
                 view.one(entry, as_json=as_json)
 
 
-@command.command()
+@command.command(
+    epilog=examples.lines(
+        ("stopgap timeline export INC-12 -o review.md", "for the post-incident review"),
+        ("stopgap timeline export INC-12 --format csv", "for a spreadsheet"),
+    )
+)
 @click.argument("what")
 @click.option("--format", "form", type=click.Choice(get_args(Format)), default="md", show_default=True, help="Markdown, JSON or CSV.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead of standard output.")
@@ -86,7 +103,12 @@ def export(*, what: str, form: Format, output: Path | None) -> None:
         raise UsageError(f"{output} cannot be written: {error.strerror}.") from error
 
 
-@command.command()
+@command.command(
+    epilog=examples.lines(
+        ("stopgap timeline verify", "every chain; keep its last line elsewhere"),
+        ("stopgap timeline verify --since 14:3fa9...", "also that nothing was put back since then"),
+    )
+)
 @click.option("--since", default="", metavar="END", help="Where the timeline ended when it was last verified; it must still hold that.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def verify(*, since: str, as_json: bool) -> int:
@@ -105,7 +127,7 @@ def verify(*, since: str, as_json: bool) -> int:
     return Exit.FAILED if verdict.damages else Exit.DONE
 
 
-@command.command()
+@command.command(epilog=examples.lines(("stopgap timeline backup timeline.dump", "while everything runs, at any time")))
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def backup(*, file: Path) -> None:
     """Save the whole timeline to FILE. The key that signs it (timeline.key in stopgap's home) is not in it: keep that apart."""
@@ -117,7 +139,7 @@ def backup(*, file: Path) -> None:
     click.echo(f"Saved to {file}. Bring it back with:  stopgap timeline restore {file}")
 
 
-@command.command()
+@command.command(epilog=examples.lines(("stopgap timeline restore timeline.dump", "into a new home, with its timeline.key")))
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def restore(*, file: Path) -> int:
     """Bring the timeline back from FILE into a database that has no entries, and verify it."""

@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stopgap.cli import examples
+
 if TYPE_CHECKING:
     from stopgap.engine.up import Up
 
 
-@click.command()
+EXAMPLES = examples.lines(
+    ("stopgap up", "until ctrl-C; then, in another terminal: stopgap run NAME"),
+    ("STOPGAP_RUNBOOKS=~/ops/runbooks stopgap up", "with the runbooks of another folder"),
+)
+
+
+@click.command(epilog=EXAMPLES)
 def command() -> None:
     """Run everything on this machine until ctrl-C: the database, Prefect's server and UI, and a worker for the runbooks in ./runbooks.
 

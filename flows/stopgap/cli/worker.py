@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stopgap import home
+from stopgap.cli import examples
 from stopgap.problems import StopgapError
 
 if TYPE_CHECKING:
@@ -24,7 +25,12 @@ class AlreadyRunningError(StopgapError):
     """A worker already runs on this home."""
 
 
-@click.command()
+EXAMPLES = examples.lines(
+    ("PREFECT_API_URL=https://prefect.example.com/api stopgap worker --deploy", "for a Prefect server of yours"),
+)
+
+
+@click.command(epilog=EXAMPLES)
 @click.option(
     "--floor", type=click.IntRange(1, 16), default=2, show_default=True, help="How many loaded processes wait for a run at all times."
 )
