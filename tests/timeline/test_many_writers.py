@@ -39,7 +39,8 @@ def _write(url: str, writer: int, start: multiprocessing.synchronize.Barrier) ->
 
 
 def test_sixteen_processes_leave_an_unbroken_chain(timeline: PostgresTimeline, database_url: str) -> None:
-    context = multiprocessing.get_context("fork")  # sixteen interpreters of their own would take longer to start than to write
+    context = multiprocessing.get_context("forkserver")  # from a process without the threads and clients of the tests before
+    context.set_forkserver_preload(["stopgap.timeline.open"])  # sixteen interpreters of their own would take longer to start than to write
     start = context.Barrier(PROCESSES)
     writers = [context.Process(target=_write, args=(database_url, writer, start)) for writer in range(PROCESSES)]
     for process in writers:
