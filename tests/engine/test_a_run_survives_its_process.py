@@ -11,6 +11,7 @@ from fixtures_engine import carry_out, statuses, texts
 from stopgap.actions.contract import Context, Probe
 from stopgap.actions.kubernetes import scale
 from stopgap.approvals.model import Answer
+from stopgap.engine.work import TakenOverError
 from stopgap.incidents.model import RunEnd
 from stopgap.testing import ScriptedStage
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fixtures_engine import Bench
-    from stopgap.timeline.entry import Appended, Draft, Timeline
+    from stopgap.timeline.entry import Appended, Draft, Entry, Timeline
 
 STEPS = """\
 steps:
@@ -58,6 +59,32 @@ class Dying:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.timeline, name)
+
+
+@dataclass(slots=True)
+class Late:
+    """A timeline read by a process that has not seen what another did meanwhile."""
+
+    timeline: Timeline
+    seen: tuple[Entry, ...]
+
+    def of_run(self, run: str) -> tuple[Entry, ...]:
+        assert run
+        return self.seen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.timeline, name)
+
+
+def test_of_two_processes_with_one_run_only_one_acts(bench: Bench) -> None:
+    work = bench.work(STEPS.replace("    approval: {by: [incident-commander]}\n", ""))
+    late: Any = Late(work.timeline, work.entries())
+    assert carry_out(work) is RunEnd.DONE
+    before = bench.world.effects()
+    with pytest.raises(TakenOverError, match=r"and has begun attempt 1 of scale; this one stops\.$"):
+        carry_out(replace(work, timeline=late))
+    assert bench.world.effects() == before
+    assert statuses(work.run()) == {"scale": "done", "after": "done"}
 
 
 @pytest.mark.parametrize("durable", [False, True], ids=["before", "after"])

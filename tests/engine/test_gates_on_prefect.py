@@ -149,6 +149,20 @@ def test_a_run_set_running_by_hand_asks_again(waiting: Waiting, bench: Bench) ->
     assert bench.replicas() == 3
 
 
+def test_a_copy_of_a_flow_run_does_nothing(waiting: Waiting, bench: Bench) -> None:
+    assert waiting.answer()["status"] == "ACCEPT"
+    copied = waiting.client.read_flow_run(waiting.flow_run)
+    assert copied.deployment_id
+    copy = waiting.client.create_flow_run_from_deployment(copied.deployment_id, parameters=copied.parameters)
+    before = waiting.work.entries()
+    state = Waiting(waiting.work, waiting.client, copy.id, bench.folder).execute()
+    assert state
+    assert (state.type, state.name) == (StateType.FAILED, "NotItsRun")
+    assert state.message == f"{waiting.work.id} is carried out by another flow run, {waiting.flow_run}; nothing was done here."
+    assert waiting.work.entries() == before
+    assert bench.replicas() == 3
+
+
 def test_a_forged_answer_of_a_stranger_is_refused_and_on_the_timeline(waiting: Waiting, bench: Bench) -> None:
     gate = gates.waiting(waiting.work.entries())
     assert gate

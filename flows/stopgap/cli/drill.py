@@ -54,6 +54,7 @@ def command(*, what: str, given: tuple[str, ...], person: str | None, report: st
     """
     scenario = _find(what)
     runbook = asking.runbook(scenario.runbook)
+    starting.refuse_secrets(runbook)
     values = parameters.check(runbook, {**scenario.parameters, **parameters.read(runbook, given)})
     policy = asking.policy(runbook)
     asked = starting.Asked(

@@ -41,9 +41,7 @@ def command(  # noqa: PLR0913  click hands over one argument an option
     if found.archived:
         instead = f" Use {found.superseded_by} instead." if found.superseded_by else ""
         raise UsageError(f"Runbook {found.name} is archived and never runs.{instead}")
-    secrets = [name for name, each in found.parameters.items() if each.secret]
-    if secrets:
-        raise UsageError(f"Runbook {found.name} has secret parameters ({', '.join(secrets)}); start it from its form in the Prefect UI.")
+    starting.refuse_secrets(found)
     values = parameters.check(found, parameters.read(found, given))
     asking.policy(found)  # a run without one could not begin: better to hear of it now
     asked = starting.Asked(

@@ -13,6 +13,7 @@ import click
 from stopgap.incidents import fold
 from stopgap.incidents.model import Mode
 from stopgap.incidents.open import open_incident, request_run
+from stopgap.problems import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,6 +59,13 @@ def asked_for(asked: Asked) -> Iterator[tuple[Timeline, Run]]:
         )
         run = _hand_over(timeline, run)
         yield timeline, run
+
+
+def refuse_secrets(runbook: Runbook) -> None:
+    """Refuse a runbook that needs a secret: what is typed here would stand in the shell's history, and the timeline never has it."""
+    secrets = [name for name, each in runbook.parameters.items() if each.secret]
+    if secrets:
+        raise UsageError(f"Runbook {runbook.name} has secret parameters ({', '.join(secrets)}); start it from its form in the Prefect UI.")
 
 
 def link(run: Run) -> str:

@@ -28,12 +28,13 @@ from stopgap.runbook import load as runbooks
 from stopgap.timeline import open as timelines
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from uuid import UUID
 
     from prefect.client.schemas.objects import State
 
     from stopgap.policy.model import Policy
-    from stopgap.runbook.model import Runbook
+    from stopgap.runbook.model import Parameter, Runbook
     from stopgap.timeline.entry import Timeline
 
 
@@ -83,11 +84,14 @@ async def _carry_out(runbook: Runbook, parameters: dict[str, Any]) -> State[Any]
     policy = policies.load(policies.find(runbook.path) or home.runbooks_folder() / "policy.yaml")
     with timelines.timeline() as timeline:
         run = await asyncio.to_thread(_identify, timeline, runbook, context.flow_run.id, parameters)
-        if run.digest != runbook.digest:
-            return await asyncio.to_thread(_refuse_changed, timeline, runbook, run)
+        carrier = await asyncio.to_thread(journal.scheduled, timeline, run, str(context.flow_run.id))
+        if carrier != str(context.flow_run.id):
+            return Failed(name="NotItsRun", message=f"{run.id} is carried out by another flow run, {carrier}; nothing was done here.")
+        if refusal := _refusal(runbook, run, parameters):
+            return _state(await asyncio.to_thread(journal.finished, timeline, run, RunEnd.FAILED, refusal), run.mode, refusal)
         if run.mode is not Mode.LIVE:
             guard.forbid_changes(allow=_prefect_address())
-        work = _work(timeline, runbook, policy, run)
+        work = _work(timeline, runbook, policy, run, parameters)
         stage = PrefectStage(work=work, flow_run=context.flow_run.id)
         end = await runs.carry_out(work, stage)
         text = await asyncio.to_thread(_last_words, work)
@@ -98,29 +102,36 @@ def _identify(timeline: Timeline, runbook: Runbook, flow_run: UUID, parameters: 
     """Find the run that this flow run carries out; one started in the Prefect UI is asked for here."""
     named = parameters.pop(form.RUN, None)
     if named:
-        run = fold.find_run(timeline, str(named))
-    else:
-        given = checked.check(runbook, {name: value for name, value in parameters.items() if value is not None})
-        key = f"prefect/{flow_run}"
-        incident = open_incident(timeline, title=runbook.title, severity=runbook.severity, actor="unknown", key=key)
-        run = request_run(timeline, incident=incident, runbook=runbook, parameters=given, mode=Mode.LIVE, starter="", key=key)
-        journal.scheduled(timeline, run, str(flow_run))
-    return run
+        return fold.find_run(timeline, str(named))
+    given = checked.check(runbook, {name: value for name, value in parameters.items() if value is not None})
+    key = f"prefect/{flow_run}"
+    incident = open_incident(timeline, title=runbook.title, severity=runbook.severity, actor="unknown", key=key)
+    return request_run(timeline, incident=incident, runbook=runbook, parameters=given, mode=Mode.LIVE, starter="", key=key)
 
 
-def _refuse_changed(timeline: Timeline, runbook: Runbook, run: Run) -> State[Any]:
-    """A run goes on only with the very runbook it was asked for: what was approved and done belongs to that one."""
-    text = (
-        f"{run.id} was asked for with version {run.digest[:12]} of {runbook.name}, but the file is now {runbook.digest[:12]}. "
-        f"It ends here; start it anew."
-    )
-    return _state(journal.finished(timeline, run, RunEnd.FAILED, text), run.mode, text)
+def _refusal(runbook: Runbook, run: Run, parameters: Mapping[str, Any]) -> str:
+    """Say why this run cannot be carried out with this runbook: what was approved and done belongs to the very one it was asked for."""
+    if run.digest != runbook.digest:
+        return (
+            f"{run.id} was asked for with version {run.digest[:12]} of {run.runbook}, but the file is now {runbook.digest[:12]}. "
+            f"It ends here; start it anew."
+        )
+    missing = [name for name, each in runbook.parameters.items() if each.secret and _secret(each, parameters) is None]
+    if missing:
+        return f"{run.id} needs {', '.join(missing)}, which is secret and not on the timeline. Start it from its form in the Prefect UI."
+    return ""
 
 
-def _work(timeline: Timeline, runbook: Runbook, policy: Policy, run: Run) -> Work:
-    return Work(
-        timeline=timeline, clock=SystemClock(), policy=policy, runbook=runbook, id=run.id, mode=run.mode, parameters=dict(run.parameters)
-    )
+def _secret(parameter: Parameter, given: Mapping[str, Any]) -> Any:
+    """Return the value of a secret parameter: Prefect keeps it with the flow run, the timeline never has it."""
+    found = given.get(parameter.name)
+    return parameter.schema.get("default") if found is None else found
+
+
+def _work(timeline: Timeline, runbook: Runbook, policy: Policy, run: Run, given: Mapping[str, Any]) -> Work:
+    secrets = {name: _secret(each, given) for name, each in runbook.parameters.items() if each.secret}
+    values = {**run.parameters, **secrets}
+    return Work(timeline=timeline, clock=SystemClock(), policy=policy, runbook=runbook, id=run.id, mode=run.mode, parameters=values)
 
 
 def _prefect_address() -> list[tuple[str, int]]:

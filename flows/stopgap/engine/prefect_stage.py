@@ -97,7 +97,7 @@ class PrefectStage:
             inputs = await client.filter_flow_run_input(self.flow_run, key_prefix=prefix, limit=_MOST_ANSWERS, exclude_keys=set())
         for each in sorted(inputs, key=lambda found: str(found.created)):
             if each.key.endswith("-response"):
-                answer = Attempt.of_form(id=f"form/{self.flow_run}/{each.key}", fields=_fields(each.value))
+                answer = Attempt.of_form(id=f"form/{self.flow_run}/{each.key}", fields=self.work.secrets.json(_fields(each.value)))
                 await asyncio.to_thread(self._decide, answer)
 
     def _decide(self, answer: Attempt) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stopgap.approvals import decide
 from stopgap.approvals import gate as gates
 from stopgap.approvals.model import Answer, Gate, Question
-from stopgap.engine import attempt
+from stopgap.engine import attempt, hiding
 from stopgap.plan import explain
 from stopgap.runbook.model import ApprovalRequest, Status
 
@@ -45,6 +45,7 @@ async def approved(work: Work, part: Part, stage: Stage, action: Action) -> Chan
 
 async def ask(work: Work, part: Part, stage: Stage, *, question: Question, asks: Mapping[str, Any]) -> Gate:
     """Ask about a step, or go on with the same question asked before; returns the decided gate."""
+    asks = hiding.hidden(work.secrets, asks)
     gate = await asyncio.to_thread(_latest, work, part, question)
     same = gate is not None and not gate.voided and dict(gate.asks) == dict(asks)
     if gate is None or not same:
@@ -84,7 +85,7 @@ def _latest(work: Work, part: Part, question: Question) -> Gate | None:
 def _plan(work: Work, part: Part, action: Action) -> Change:
     change = attempt.plan(work, part, action)
     last = next((entry for entry in reversed(work.entries()) if entry.kind == "step.planned" and entry.step == part.step.id), None)
-    if last is None or last.data["change"] != change.to_json():
+    if last is None or last.data["change"] != hiding.hidden(work.secrets, change.to_json()):
         work.planned(part.step, action, change)
     return change
 
@@ -101,7 +102,7 @@ def _ask_approval(  # noqa: PLR0913  one question's parts
         "change": {name: value for name, value in change.to_json().items() if name not in {"precondition", "undo"}},
     }
     if before and not before.is_open and before.answer is Answer.APPROVE:
-        asks["differs"] = _difference(before, change)
+        asks["differs"] = _difference(work, before, change)
         decide.void(
             work.timeline,
             work.run(),
@@ -113,8 +114,8 @@ def _ask_approval(  # noqa: PLR0913  one question's parts
     return _ask(work, part, Question.APPROVE, wanted, asks, f"{part.step.name}: may this be done? {change.summary}", expires=expires)
 
 
-def _difference(before: Gate, change: Change) -> str:
-    old, new = before.asks["change"], change.to_json()
+def _difference(work: Work, before: Gate, change: Change) -> str:
+    old, new = before.asks["change"], hiding.hidden(work.secrets, change.to_json())
     return explain.diff({"now": old["now"], "after": old["after"]}, {"now": new["now"], "after": new["after"]})
 
 
@@ -135,8 +136,8 @@ def _ask(  # noqa: PLR0913, PLR0917  one question's parts
         question=question,
         request=request,
         expires=expires or request.expires or work.policy.approvals.expires,
-        asks=asks,
-        text=text,
+        asks=hiding.hidden(work.secrets, asks),
+        text=work.secrets.text(text),
         allow_self=work.policy.approvals.allow_self,
     )
 

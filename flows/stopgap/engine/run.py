@@ -100,4 +100,5 @@ def _finish(work: Work, end: RunEnd, left: tuple[str, ...]) -> None:
         text = f"{work.runbook.title}: {work.mode} ended {end}. Nothing was changed. Not checked: whether any step would have worked."
     if left:
         text += f" Left standing: {'; '.join(left)}."
-    journal.finished(work.timeline, run, end, text, done=done, ended=ended, not_done=not_done, left_standing=list(left))
+    standing = work.secrets.json(list(left))
+    journal.finished(work.timeline, run, end, work.secrets.text(text), done=done, ended=ended, not_done=not_done, left_standing=standing)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from stopgap.actions.contract import Context
+from stopgap.engine import hiding
 from stopgap.incidents import fold
 from stopgap.incidents.model import Mode, StepRecord
 from stopgap.plan import prepare
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
     from stopgap.incidents.model import Run, RunId
     from stopgap.policy.model import Policy
     from stopgap.runbook.model import Call, Runbook, Status, Step, StepId
-    from stopgap.timeline.entry import Entry, Timeline
+    from stopgap.timeline.entry import Appended, Entry, Timeline
+    from stopgap.timeline.redact import Redaction
 
 LOOK = timedelta(seconds=30)  # the longest that planning or probing one step waits for a system
+
+
+class TakenOverError(Exception):
+    """Another process carries this run out. No StopgapError: it must end this process's part in the run, and no step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,31 +84,42 @@ class Work:
         """Return the mark that an attempt's effect carries."""
         return f"{self.id}/{step}/{attempt}"
 
+    @property
+    def secrets(self) -> Redaction:
+        """What hides the values of the run's secret parameters."""
+        return hiding.redaction(self.runbook, self.parameters)
+
     def write(self, kind: str, text: str, *, step: StepId | None = None, key: str = "", actor: str = "stopgap", **data: Any) -> Entry:
-        """Append an entry of this run; with a `key`, return whoever's entry has it."""
-        run = self.run()
+        """Append an entry of this run, without its secrets; with a `key`, return whoever's entry has it."""
+        return self._append(kind, text, step=step, key=key, actor=actor, data=data).entry
+
+    def _append(self, kind: str, text: str, *, step: StepId | None, key: str, actor: str, data: Mapping[str, Any]) -> Appended:  # noqa: PLR0913  an entry's parts
+        run, secrets = self.run(), self.secrets
         draft = Draft(
-            chain=run.incident, incident=run.incident, run=run.id, step=step or "", kind=kind, actor=actor, text=text, key=key, data=data
+            chain=run.incident,
+            incident=run.incident,
+            run=run.id,
+            step=step or "",
+            kind=kind,
+            actor=actor,
+            text=secrets.text(text),
+            key=key,
+            data=hiding.hidden(secrets, data),
         )
-        return self.timeline.append(draft).entry
+        return self.timeline.append(draft)
 
     def planned(self, step: Step, action: Action, change: Change) -> None:
         """Journal what the step would change."""
         self.write("step.planned", change.summary, step=step.id, uses=action.name, change=change.to_json())
 
     def started(self, step: Step, action: Action, change: Change) -> int:
-        """Journal, durably, that an attempt begins; return its number."""
+        """Journal, durably, that an attempt begins; return its number. TakenOverError when somebody else has just begun it."""
         attempt = self.record(step.id).attempt + 1
-        self.write(
-            "step.started",
-            f"{step.name}: {change.summary}",
-            step=step.id,
-            key=f"step.started/{self.id}/{step.id}/{attempt}",
-            attempt=attempt,
-            uses=action.name,
-            change=change.to_json(),
-            digest=change.digest,
-        )
+        key = f"step.started/{self.id}/{step.id}/{attempt}"
+        data = {"attempt": attempt, "uses": action.name, "change": change.to_json(), "digest": change.digest}
+        text = f"{step.name}: {change.summary}"
+        if not self._append("step.started", text, step=step.id, key=key, actor="stopgap", data=data).won:
+            raise TakenOverError(f"Another process carries {self.id} out, and has begun attempt {attempt} of {step.id}; this one stops.")
         return attempt
 
     def applied(self, step: Step, text: str, *, attempt: int, output: Mapping[str, Any]) -> None:

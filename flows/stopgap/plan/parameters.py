@@ -11,6 +11,8 @@ from stopgap.problems import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from jsonschema import ValidationError
+
     from stopgap.runbook.model import Parameter, Runbook
 
 
@@ -73,5 +75,10 @@ def _unfitting(runbook: Runbook, given: Mapping[str, Any]) -> list[str]:
     for name, parameter in runbook.parameters.items():
         if name in given:
             validator = jsonschema.Draft202012Validator(dict(parameter.schema))
-            mistakes += [f'"{name}": {error.message}' for error in validator.iter_errors(given[name])]
+            mistakes += [f'"{name}": {_mistake(parameter, error)}' for error in validator.iter_errors(given[name])]
     return mistakes
+
+
+def _mistake(parameter: Parameter, error: ValidationError) -> str:
+    """A message of jsonschema repeats the value; of a secret one only the rule is told."""
+    return f'it does not fit its "{error.validator}"' if parameter.secret else error.message
