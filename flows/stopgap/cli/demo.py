@@ -69,6 +69,7 @@ def command(*, yes: bool) -> int:
 
     Exit codes: 0 mitigated, 1 not, 4 rejected or expired at the gate.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to end, it cleans up as after ctrl-C
     with home.temporary() as folder, contextlib.ExitStack() as stack:
         click.echo("Starting the sandbox, the database, the Prefect server and the worker ...")
         world = stack.enter_context(_world(folder))
@@ -159,7 +160,8 @@ def _up(folder: Path) -> Iterator[None]:
 
     log = folder / "up.log"
     with log.open("w") as output:
-        child = subprocess.Popen([sys.executable, "-m", "stopgap", "up"], stdout=output, stderr=output, start_new_session=True)
+        words = [sys.executable, "-m", "stopgap", "up", "--until-eof"]  # it ends with us even when we are killed
+        child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True)  # noqa: S603  our own program
         try:
             give_up = time.monotonic() + PATIENCE
             while server.read_running(home.data_folder()) is None:
@@ -168,6 +170,6 @@ def _up(folder: Path) -> Iterator[None]:
                 time.sleep(0.1)
             yield
         finally:
-            if child.poll() is None:
-                child.send_signal(signal.SIGTERM)
+            if child.stdin:
+                child.stdin.close()
             child.wait()

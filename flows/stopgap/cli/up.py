@@ -20,7 +20,8 @@ EXAMPLES = examples.lines(
 
 
 @click.command(epilog=EXAMPLES)
-def command() -> None:
+@click.option("--until-eof", is_flag=True, hidden=True, help="End when standard input does: whoever started it may be killed.")
+def command(*, until_eof: bool) -> None:
     """Run everything on this machine until ctrl-C: the database, Prefect's server and UI, and a worker for the runbooks in ./runbooks.
 
     Data lie in STOPGAP_HOME (by default ~/.local/share/stopgap, as root /var/lib/stopgap). With PREFECT_API_URL set, that Prefect server is
@@ -30,7 +31,7 @@ def command() -> None:
     from stopgap.engine import up
 
     click.echo("Starting the database, Prefect's server and the worker ...", err=True)
-    up.run(say=lambda text: click.echo(text, err=True), on_ready=_tell)
+    up.run(say=lambda text: click.echo(text, err=True), on_ready=_tell, until_eof=until_eof)
     click.echo("Everything has ended.", err=True)
 
 

@@ -172,8 +172,8 @@ class Parts:
         self.say(f"{words}; starting it again. Runs go on where they were.")
 
 
-def run(*, say: Callable[[str], None], on_ready: Callable[[Up], None]) -> None:
-    """Run everything until SIGINT or SIGTERM. StopgapError when it already runs here, or a part cannot be had."""
+def run(*, say: Callable[[str], None], on_ready: Callable[[Up], None], until_eof: bool = False) -> None:
+    """Run everything until SIGINT or SIGTERM, or until standard input ends if asked so. StopgapError when it already runs here, or a part cannot be had."""
     home = homes.data_folder()
     runbooks = homes.runbooks_folder()
     _make(home)
@@ -181,6 +181,8 @@ def run(*, say: Callable[[str], None], on_ready: Callable[[Up], None]) -> None:
         _only_one(home, stack)
         parts = Parts(home=home, runbooks=runbooks, say=say)
         _listen_to_signals(parts.told, stack)
+        if until_eof:
+            threading.Thread(target=_tell_at_eof, args=(parts.told,), daemon=True).start()
         stack.callback(_leave_database, parts)
         stack.callback(parts.end)
         guardian = _guardian(home)
@@ -223,6 +225,12 @@ def _listen_to_signals(told: threading.Event, stack: ExitStack) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         stack.callback(signal.signal, number, signal.signal(number, tell))
+
+
+def _tell_at_eof(told: threading.Event) -> None:
+    while os.read(0, 100):
+        pass
+    told.set()
 
 
 def _guardian(home: Path) -> subprocess.Popen[bytes]:
