@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import uuid
 from collections import Counter
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING
 from stopgap.approvals import decide
 from stopgap.approvals.model import Attempt
 from stopgap.timeline import chain, following
+from stopgap.timeline import locks as locking
 from stopgap.timeline.entry import Appended, Draft, Entry
+from stopgap.timeline.locks import Lock
 from stopgap.timeline.verify import Snapshot, Verdict, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from stopgap.approvals.model import Answer, Gate
     from stopgap.clock import Clock
@@ -68,6 +71,7 @@ class MemoryTimeline:
         self._heads: dict[str, chain.Head] = {}
         self._by_key: dict[str, Entry] = {}
         self._counters: Counter[str] = Counter()
+        self.locks = MemoryLocks(self)
 
     def append(self, draft: Draft) -> Appended:
         """Append, or return the entry that already has this key."""
@@ -80,6 +84,10 @@ class MemoryTimeline:
             done = tuple(map(self._append, cleaned))
             self._changed.notify_all()
         return done
+
+    def now(self) -> datetime:
+        """Return the moment at which an entry would be written."""
+        return self._clock.now()
 
     def find(self, key: str) -> Entry | None:
         """Return the entry with this key."""
@@ -151,6 +159,48 @@ class MemoryTimeline:
         return sorted(entries, key=lambda entry: (entry.at, entry.chain, entry.number))
 
 
+class MemoryLocks:
+    """The locks of a `MemoryTimeline`."""
+
+    def __init__(self, timeline: MemoryTimeline) -> None:
+        self._timeline = timeline
+        self._lock = threading.Lock()
+        self._rows: dict[tuple[str, str], Lock] = {}
+
+    def take(self, run: str, targets: Collection[str]) -> tuple[Lock, ...]:
+        """Take all of these targets or none. Returns what stands in the way, empty when they are ours."""
+        with self._lock:
+            blocked = locking.in_the_way(self._open(), run, targets)
+            if not blocked:
+                self._drop(lambda lock: lock.run == run, keep_held=True)
+            for target in sorted(targets):
+                new = Lock(target=target, run=run, since=self._timeline.now(), is_held=not blocked)
+                self._rows.setdefault((target, run), new)
+        return blocked
+
+    def forget(self, run: str) -> None:
+        """The run waits for nothing any more; what it holds stays."""
+        with self._lock:
+            self._drop(lambda lock: lock.run == run, keep_held=True)
+
+    def release(self, run: str, targets: Collection[str]) -> None:
+        """Give back what this run holds of these targets."""
+        with self._lock:
+            self._drop(lambda lock: lock.run == run and lock.target in targets and lock.is_held)
+
+    def of_all(self) -> tuple[Lock, ...]:
+        """Return every lock and every wait, by target, the holder first."""
+        with self._lock:
+            return locking.ordered(self._open())
+
+    def _open(self) -> list[Lock]:
+        self._drop(lambda lock: self._timeline.find(f"run.finished/{lock.run}") is not None)
+        return list(self._rows.values())
+
+    def _drop(self, which: Callable[[Lock], bool], *, keep_held: bool = False) -> None:
+        self._rows = {key: lock for key, lock in self._rows.items() if (keep_held and lock.is_held) or not which(lock)}
+
+
 class ScriptedStage:
     """A stage without Prefect: people answer as the test says, work is done in place. A gate without an answer raises `StillWaiting`.
 
@@ -179,6 +229,10 @@ class ScriptedStage:
             verdict = decide.decide(self.work.timeline, self.work.policy, self.work.clock, run=self.work.run(), attempt=attempt)
             gate = verdict.gate or gate
         return gate
+
+    async def rest(self, pause: timedelta, *, why: str) -> None:  # noqa: ARG002  the stage's signature
+        """Wait by the work's clock."""
+        await asyncio.to_thread(self.work.clock.sleep, pause.total_seconds())
 
     async def show(self, part: Part, body: Callable[[], None]) -> None:
         """Do the work, and note that it was shown."""

@@ -35,10 +35,12 @@ def test_a_step_without_a_gate_is_carried_out(bench: Bench) -> None:
     assert [entry.kind for entry in work.entries()] == [
         "run.requested",
         "run.started",
+        "lock.taken",
         "step.planned",
         "step.started",
         "step.applied",
         "step.finished",
+        "lock.released",
         "run.finished",
     ]
     assert texts(work, "run.finished") == ["A test: done. Done: scale. Not done: nothing."]

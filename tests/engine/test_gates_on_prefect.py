@@ -17,7 +17,7 @@ from prefect.states import Pending, Running, Scheduled
 
 from fixtures_engine import HEAD, texts
 from stopgap.approvals import gate as gates
-from stopgap.engine import deploy, flows, start
+from stopgap.engine import deploy, flows, start, sweep
 from stopgap.engine.api import Api
 from stopgap.engine.work import Work
 from stopgap.incidents.model import RunEnd
@@ -189,6 +189,29 @@ def test_a_form_opened_for_an_earlier_round_is_refused(waiting: Waiting, bench: 
     assert state
     assert state.type is StateType.COMPLETED
     assert bench.replicas() == 4
+
+
+def test_a_run_that_waits_for_a_lock_leaves_its_process_and_is_woken_when_the_lock_is_free(
+    waiting: Waiting, bench: Bench, prefect_server: PrefectServer
+) -> None:
+    prefect_api = Api(url=prefect_server.api_url, auth=prefect_server.auth)
+    work = bench.work(STEPS)
+    second = Waiting(work, waiting.client, UUID(start.schedule(bench.timeline, prefect_api, work.run())), bench.folder)
+    assert second.execute() is None
+    state = second.state()
+    assert (state.type, state.name) == (StateType.SCHEDULED, "Locked")
+    assert str(state.message).startswith(
+        f"Waits at most 10m: {waiting.work.id} (test-runbook) holds kubernetes/sandbox/shop/deployment/checkout"
+    )
+    sweep.sweep(prefect_api, bench.timeline, work.clock, active={waiting.flow_run})
+    assert second.state().name == "Locked"
+    assert waiting.answer(decision="stop the run")["status"] == "ACCEPT"
+    assert waiting.execute()
+    sweep.sweep(prefect_api, bench.timeline, work.clock)
+    assert second.state().name == "Resuming"
+    assert second.execute() is None
+    assert second.state().type is StateType.PAUSED
+    assert gates.waiting(work.entries())
 
 
 def test_a_run_of_a_runbook_that_has_changed_does_not_go_on(waiting: Waiting, bench: Bench) -> None:

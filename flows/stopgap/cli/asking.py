@@ -33,8 +33,17 @@ EXITS = {
     RunEnd.REJECTED: Exit.NOT_APPROVED,
     RunEnd.EXPIRED: Exit.NOT_APPROVED,
 }
-QUIET = frozenset({"step.started", "step.applied", "step.verified", "gate.answered", "run.scheduled"})  # the entry after them says it all
-COLOURS = {"step.finished": "green", "gate.asked": "yellow", "gate.refused": "red", "run.finished": "bold", "gate.decided": "cyan"}
+QUIET = frozenset(
+    {"step.started", "step.applied", "step.verified", "gate.answered", "run.scheduled", "lock.taken", "lock.released"}
+)  # the entry after them says it all
+COLOURS = {
+    "step.finished": "green",
+    "gate.asked": "yellow",
+    "gate.refused": "red",
+    "run.finished": "bold",
+    "gate.decided": "cyan",
+    "lock.blocked": "yellow",
+}
 
 
 def policy(found: Runbook | None = None) -> Policy:

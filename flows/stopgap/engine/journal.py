@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stopgap.incidents import fold
 from stopgap.incidents.model import Run, RunEnd
 from stopgap.timeline.entry import Draft
 
@@ -27,8 +28,8 @@ def scheduled(timeline: Timeline, run: Run, flow_run: str) -> str:
 
 
 def finished(timeline: Timeline, run: Run, end: RunEnd, text: str, **data: object) -> RunEnd:
-    """Journal how a run ended; return the first end that was journalled."""
-    draft = Draft(
+    """Journal how a run ended, and that its targets are free; return the first end that was journalled."""
+    end_of_run = Draft(
         chain=run.incident,
         incident=run.incident,
         run=run.id,
@@ -38,4 +39,23 @@ def finished(timeline: Timeline, run: Run, end: RunEnd, text: str, **data: objec
         key=f"run.finished/{run.id}",
         data={"end": str(end), **data},
     )
-    return RunEnd(timeline.append(draft).entry.data["end"])
+    done = timeline.append_all([*_released(fold.find_run(timeline, run.id)), end_of_run])
+    return RunEnd(done[-1].entry.data["end"])
+
+
+def _released(run: Run) -> list[Draft]:
+    """The rows of its locks need no care: those of a run that has ended count as free."""
+    if not run.locks:
+        return []
+    targets = sorted(run.locks)
+    draft = Draft(
+        chain=run.incident,
+        incident=run.incident,
+        run=run.id,
+        kind="lock.released",
+        actor="stopgap",
+        text=f"Gave back {', '.join(targets)}",
+        key=f"lock.released/{run.id}",
+        data={"targets": targets},
+    )
+    return [draft]

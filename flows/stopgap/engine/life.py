@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from stopgap.engine import attempt, doubt, questions, rehearse
+from stopgap.engine import attempt, doubt, locking, questions, rehearse
 from stopgap.incidents.model import Mode, StepRecord
 from stopgap.problems import StopgapError
 from stopgap.runbook import expressions
@@ -49,6 +49,8 @@ async def _act(work: Work, part: Part, stage: Stage) -> None:
     action = await asyncio.to_thread(part.build)
     if getattr(action, "confirms", False):
         await questions.confirmed(work, part, stage, action)
+    elif not await locking.hold_for_step(work, part, stage, action):
+        return
     elif work.mode is Mode.DRILL and not attempt.only_reads(action):
         await rehearse.play(work, part, stage, action)
     else:

@@ -15,13 +15,14 @@ from prefect import task
 from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
+from prefect.exceptions import Pause, PrefectHTTPStatusError
 from prefect.flow_runs import asuspend_flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Completed, Failed, Scheduled
 
 from stopgap.approvals import decide
 from stopgap.approvals import gate as gates
 from stopgap.approvals.model import Attempt, Gate
-from stopgap.engine import gate_form
+from stopgap.engine import gate_form, start
 from stopgap.runbook.model import Status
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from prefect.client.schemas.objects import State
+    from prefect.client.schemas.responses import OrchestrationResult
     from prefect.input import RunInput
 
     from stopgap.engine.stage import Part
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("stopgap.engine")
 _MOST_ANSWERS = 200  # the most that Prefect returns at once
+SHORT = timedelta(seconds=2)  # beginning a run again costs half a second
 BEYOND = timedelta(days=1)  # Prefect fails a run whose pause timed out; ours always ends first
 NAMES = {
     Status.SKIPPED: "Skipped",
@@ -63,6 +66,22 @@ class PrefectStage:
         question = await asyncio.to_thread(gate_form.build, self.work, part, gate)
         await self._suspend(gate, question)
         return await self.wait(part, gate)
+
+    async def rest(self, pause: timedelta, *, why: str) -> None:
+        """Wait a few seconds here; for longer, leave the process to others and begin again when the time is over."""
+        if pause <= SHORT or not await self._put_off(pause, why):
+            await asyncio.sleep(pause.total_seconds())
+
+    async def _put_off(self, pause: timedelta, why: str) -> bool:
+        """Let Prefect begin the flow run again later; returns False when Prefect is away."""
+        later: State[Any] = Scheduled(name=start.LOCKED, scheduled_time=self.work.clock.now() + pause, message=why)
+        try:
+            async with get_client() as client:
+                answer: OrchestrationResult[Any] = await client.set_flow_run_state(self.flow_run, later, force=True)
+        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+            LOG.warning("%s waits in its process, because Prefect is away: %s", self.work.id, error)
+            return False
+        raise Pause(state=answer.state)
 
     async def show(self, part: Part, body: Callable[[], None]) -> None:
         """Do a stretch of work as a task run whose state says how the step stands."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from stopgap.engine import journal, life, undo
+from stopgap.engine import journal, life, locking, undo
 from stopgap.engine.stage import Part
 from stopgap.incidents.model import Mode, RunEnd, StepRecord
 from stopgap.plan import gates, prepare
@@ -42,6 +42,8 @@ def _begin(work: Work) -> None:
 async def _steps(work: Work, stage: Stage) -> tuple[RunEnd, tuple[str, ...]]:
     try:
         prepare.refuse_unbuilt(work.runbook)
+        if not await _prepared(work, stage):
+            return RunEnd.ABORTED, ()
     except StopgapError as error:
         await asyncio.to_thread(work.write, "note", str(error))
         return RunEnd.FAILED, ()
@@ -58,8 +60,20 @@ async def _steps(work: Work, stage: Stage) -> tuple[RunEnd, tuple[str, ...]]:
             return _end(record), await undo.take_back(work, stage)
         if stop == "stop":
             return _end(record), ()
+        if record.status is Status.EXPIRED:
+            await asyncio.to_thread(locking.let_go, work, step)
         last = last if record.status is Status.SKIPPED else record
     return (_end(last) if last else RunEnd.DONE), ()
+
+
+async def _prepared(work: Work, stage: Stage) -> bool:
+    """Hold every target that is known by now, before the first step; False when somebody ended the run while it waited for them."""
+    run = await asyncio.to_thread(work.run)
+    if work.mode is not Mode.LIVE:
+        await asyncio.to_thread(locking.mention, work)
+    elif not run.steps and not run.locks:
+        return await locking.hold(work, stage, await asyncio.to_thread(locking.known, work))
+    return True
 
 
 def part(work: Work, step: Step) -> Part:

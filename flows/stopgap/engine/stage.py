@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
 
     from stopgap.actions.contract import Action, Change
     from stopgap.approvals.model import Gate
@@ -18,6 +19,9 @@ class Stage(Protocol):
 
     async def wait(self, part: Part, gate: Gate) -> Gate:
         """Return the gate once it is no longer open; may leave the process for as long as that takes."""
+
+    async def rest(self, pause: timedelta, *, why: str) -> None:
+        """Wait so long for something that is no person; may leave the process meanwhile."""
 
     async def show(self, part: Part, body: Callable[[], None]) -> None:
         """Do a stretch of work in a thread, where people can see it."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from stopgap.timeline.entry import Timeline
 
 
+LOCKED = "Locked"  # the state of a flow run that begins again in some seconds, to see whether its targets are free
+
+
 class NotDeployedError(StopgapError):
     """Prefect has no deployment of this runbook. Register it first:  stopgap deploy"""
 
@@ -42,6 +45,7 @@ def schedule(timeline: Timeline, api: Api, run: Run) -> str:
 
 
 def wake(api: Api, run: Run) -> None:
-    """Let a run that sleeps at its gate look again; harmless when it is awake or there is nothing new."""
-    if run.flow_run and api.flow_run(run.flow_run).state == "PAUSED":
-        api.reschedule(run.flow_run, name="Resuming")
+    """Let a run that sleeps look again; harmless when it is awake or there is nothing new."""
+    found = api.flow_run(run.flow_run) if run.flow_run else None
+    if found and (found.state == "PAUSED" or found.state_name == LOCKED):
+        api.reschedule(found.id, name="Resuming")

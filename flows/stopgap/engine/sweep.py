@@ -14,6 +14,7 @@ from stopgap.incidents import fold
 from stopgap.incidents.model import RunEnd
 from stopgap.problems import StopgapError
 from stopgap.runbook.model import StepId
+from stopgap.timeline import locks
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -55,13 +56,20 @@ def _look_after(api: Api, timeline: Timeline, clock: Clock, run: Run, active: Co
     if gate:
         gate = decide.settle(timeline, clock, run=run, gate=gate)
     found = api.flow_run(run.flow_run)
-    if found.state == "PAUSED" and (run.aborted_by or (gate and not gate.is_open)):
+    if _may_go_on(timeline, run, gate, found):
         start.wake(api, run)
     elif found.state == "RUNNING" and gate and gate.is_open and clock.now() - gate.asked_at > SETTLED:
         LOG.warning("%s was set running while its gate is open; it asks again", run.id)
         api.reschedule(run.flow_run, name="Resuming")
     elif found.has_ended:
         _take_up_again(api, timeline, run, found)
+
+
+def _may_go_on(timeline: Timeline, run: Run, gate: Gate | None, found: FlowRun) -> bool:
+    """Say whether what a sleeping run waits for has come."""
+    if found.state_name == start.LOCKED:
+        return bool(run.aborted_by) or locks.is_free(timeline.locks.of_all(), run.id)
+    return found.state == "PAUSED" and bool(run.aborted_by or (gate and not gate.is_open))
 
 
 def _newest_gate(timeline: Timeline, run: Run) -> Gate | None:

@@ -103,6 +103,14 @@ def _abort_asked(run: Run, entry: Entry) -> Run:
     return replace(run, aborted_by=entry.actor)
 
 
+def _locked(run: Run, entry: Entry) -> Run:
+    return replace(run, locks=run.locks | set(entry.data["targets"]))
+
+
+def _unlocked(run: Run, entry: Entry) -> Run:
+    return replace(run, locks=run.locks - set(entry.data["targets"]))
+
+
 def _run_finished(run: Run, entry: Entry) -> Run:
     return replace(run, end=RunEnd(entry.data["end"]), ended_at=entry.at)
 
@@ -144,6 +152,9 @@ _RUN: dict[str, Callable[[Run, Entry], Run]] = {
     "run.scheduled": _scheduled,
     "run.abort_asked": _abort_asked,
     "run.finished": _run_finished,
+    "lock.taken": _locked,
+    "lock.released": _unlocked,
+    "lock.broken": _unlocked,
 }
 _STEP: dict[str, Callable[[StepRecord, Entry], StepRecord]] = {
     "step.started": _started,

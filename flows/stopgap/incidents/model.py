@@ -97,6 +97,7 @@ class Run:
     scenario: str = ""  # the drill's name
     flow_run: str = ""  # Prefect's id, once there is one
     aborted_by: str = ""
+    locks: frozenset[str] = frozenset()  # the targets it holds, as far as its entries say
     steps: Mapping[StepId, StepRecord] = field(default_factory=dict)
     end: RunEnd | None = None
     ended_at: datetime | None = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stopgap import document, schema
 from stopgap.clock import parse_duration
-from stopgap.policy.model import ApprovalRules, Cluster, ClusterName, Limits, Person, PersonId, Policy, Role, RoleName
+from stopgap.policy.model import ApprovalRules, Cluster, ClusterName, Limits, LockRules, Person, PersonId, Policy, Role, RoleName
 from stopgap.problems import ProblemsError
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def _policy(found: Document) -> Policy:
         prometheus=dict(data.get("prometheus", {})),
         limits=_limits(data.get("limits", {})),
         approvals=_approvals(data.get("approvals", {})),
+        locks=_locks(data.get("locks", {})),
         path=found.path,
     )
 
@@ -107,3 +108,7 @@ def _approvals(value: Mapping[str, Any]) -> ApprovalRules:
         expires=parse_duration(value["expires"]) if "expires" in value else plain.expires,
         allow_self=value.get("allow_self", plain.allow_self),
     )
+
+
+def _locks(value: Mapping[str, Any]) -> LockRules:
+    return LockRules(wait=parse_duration(value["wait"])) if "wait" in value else LockRules()

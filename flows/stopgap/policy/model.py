@@ -84,6 +84,13 @@ class ApprovalRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockRules:
+    """How long a run waits for a target that another run holds before it fails; zero fails at once."""
+
+    wait: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Everything policy.yaml says. `path` is the file it came from; relative kubeconfig paths are relative to its folder."""
 
@@ -94,6 +101,7 @@ class Policy:
     prometheus: Mapping[str, str] = field(default_factory=dict)  # name -> base URL; "default" is used when a step names none
     limits: Limits = field(default_factory=Limits)
     approvals: ApprovalRules = field(default_factory=ApprovalRules)
+    locks: LockRules = field(default_factory=LockRules)
     path: Path | None = None
 
     def holders(self, role: RoleName) -> tuple[PersonId, ...]:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
 
+    from stopgap.timeline.locks import Locks
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
@@ -59,6 +61,10 @@ class Appended:
 
 class Timeline(Protocol):
     """The append-only log. Every append is durable when it returns; when it raises, nothing was written."""
+
+    @property
+    def locks(self) -> Locks:
+        """Which run works on which target, beside the log."""
 
     def append(self, draft: Draft) -> Appended:
         """Append, or return the entry that already has this key."""

@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from stopgap.clock import SystemClock
 from stopgap.problems import StopgapError
 from stopgap.timeline import chain, following, rows, tables
+from stopgap.timeline.lockstore import PostgresLocks
 from stopgap.timeline.verify import Snapshot, Verdict, verify
 from stopgap.timeline.writing import Writing
 
@@ -85,6 +86,7 @@ class PostgresTimeline:
         self._key = key
         self._clock = clock or SystemClock()
         self._process = os.getpid()
+        self.locks = PostgresLocks(self._connected, self._clock)
 
     def append(self, draft: Draft) -> Appended:
         """Append, or return the entry that already has this key."""

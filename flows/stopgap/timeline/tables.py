@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import JSON
 
 metadata = MetaData()
@@ -48,6 +48,17 @@ counter = Table(
     Column("name", Text, primary_key=True),
     Column("value", Integer, nullable=False),
 )
+
+# Which run works on which target, or waits for it; who ended on the timeline holds nothing, whatever stands here.
+lock = Table(
+    "lock",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("run", Text, primary_key=True),
+    Column("is_held", Boolean, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+)
+Index("lock_held", lock.c.target, unique=True, postgresql_where=lock.c.is_held)
 
 # One row: which key the timeline is written with, without giving it away.
 signature = Table("signature", metadata, Column("fingerprint", Text, primary_key=True))
