@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -23,7 +24,6 @@ from stopgap.problems import Exit, StopgapError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from stopgap.incidents.model import Run
     from stopgap.timeline.entry import Timeline
@@ -111,7 +111,7 @@ def _how_to_approve(run: Run) -> str:
         f"\n  The run waits for the incident commander. You are {COMMANDER}. Open\n"
         f"      {starting.login_link(run)}\n"
         f"  log in with {os.environ['PREFECT_API_AUTH_STRING']}, press Resume, read the change, and decide. Or, in another terminal:\n"
-        f"      {variables} {sys.argv[0]} approve {run.id} --as {COMMANDER}\n"
+        f"      {variables} {Path(sys.argv[0]).absolute()} approve {run.id} --as {COMMANDER}\n"
     )
 
 
