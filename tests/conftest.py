@@ -7,4 +7,5 @@ pytest_plugins = [
     "fixtures_proxy",
     "fixtures_sandbox",
     "fixtures_timeline",
+    "fixtures_waiting",
 ]

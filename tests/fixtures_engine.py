@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from stopgap.drills.world import World
     from stopgap.policy.model import Policy
-    from stopgap.timeline.entry import Timeline
+    from stopgap.timeline.store import PostgresTimeline
 
 config: Any = untyped_config
 POLICY = """\
@@ -61,7 +62,7 @@ class Bench:
 
     folder: Path
     world: World
-    timeline: Timeline
+    timeline: PostgresTimeline
     policy: Policy
 
     def work(
@@ -115,6 +116,17 @@ def bench(tmp_path: Path, world: World, stopgap_home: Path) -> Iterator[Bench]:
     assert stopgap_home
     with opening.timeline() as timeline:  # by the machine's clock, as the sandbox
         yield Bench(tmp_path, world, timeline, policies.load(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead(SystemClock):
+    """The machine's clock, so much later."""
+
+    by: timedelta
+
+    def now(self) -> datetime:
+        """Return the moment after so long."""
+        return datetime.now(UTC) + self.by
 
 
 def carry_out(work: Work, **answers: Any) -> RunEnd:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from prefect.client.orchestration import get_client
-from test_gates_on_prefect import Waiting
 
 from fixtures_engine import HEAD, carry_out, texts
+from fixtures_waiting import Waiting
 from stopgap.approvals.model import Answer
 from stopgap.cli.main import run
 from stopgap.engine import deploy

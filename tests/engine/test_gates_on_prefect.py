@@ -2,102 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import State, StateType
-from prefect.exceptions import Pause
-from prefect.flow_engine import run_flow
-from prefect.states import Pending, Running, Scheduled
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.states import Running, Scheduled
 
 from fixtures_engine import HEAD, texts
+from fixtures_waiting import STEPS, Waiting
 from stopgap.approvals import gate as gates
-from stopgap.engine import deploy, flows, start, sweep
+from stopgap.engine import deploy, start
 from stopgap.engine.api import Api
+from stopgap.engine.sweep import Sweeper
 from stopgap.engine.work import Work
 from stopgap.incidents.model import RunEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fixtures_engine import Bench
     from stopgap.engine.server import PrefectServer
 
 # Prefect leaves the socket of its event feed to the collector when a flow run ends in this process.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-STEPS = """\
-steps:
-  - id: scale
-    name: Add capacity
-    uses: kubernetes.scale
-    with: {deployment: checkout, replicas: 4}
-    approval: {by: [incident-commander]}
-"""
-
-
-@dataclass(slots=True)
-class Waiting:
-    """A flow run that was started and stands at its gate."""
-
-    work: Work
-    client: SyncPrefectClient
-    flow_run: UUID
-    folder: Any
-
-    def execute(self) -> State[Any] | None:
-        """Run the flow run in this process, as a worker's child does; None when it suspended."""
-        assert self.client.set_flow_run_state(self.flow_run, Pending()).status.value == "ACCEPT"
-        flow_run = self.client.read_flow_run(self.flow_run)
-        try:
-            running: Any = run_flow(flows.compile_flow(self.work.runbook), flow_run=flow_run, return_type="state")
-            found: State[Any] = asyncio.run(running)
-        except Pause:
-            return None
-        return found
-
-    def answer(self, **changed: str) -> dict[str, Any]:
-        """Fill in the form as the UI does and submit it; the server's answer."""
-        gate = gates.waiting(self.work.entries())
-        assert gate
-        fields = {"decision": "approve", "change": gate.digest, "name": "ada", "reason": "", **changed}
-        return self.resume({"run_input": fields})
-
-    def resume(self, body: dict[str, Any] | None) -> dict[str, Any]:
-        found = self.client.request("POST", "/flow_runs/{id}/resume", path_params={"id": self.flow_run}, json=body)
-        answer: dict[str, Any] = found.json()
-        return answer
-
-    def state(self) -> State[Any]:
-        found = self.client.read_flow_run(self.flow_run).state
-        assert found
-        return found
-
-
-@pytest.fixture
-def waiting(bench: Bench, prefect_server: PrefectServer, prefect_settings: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Waiting]:
-    assert prefect_settings is None  # asked for, so that Prefect's client talks to the session's server
-    prefect_api = Api(url=prefect_server.api_url, auth=prefect_server.auth)
-    monkeypatch.setenv("STOPGAP_RUNBOOKS", str(bench.folder))
-    work = bench.work(STEPS)
-    deploy.deploy({work.runbook.name: work.runbook})
-    with get_client(sync_client=True) as client:
-        flow_run = UUID(start.schedule(bench.timeline, prefect_api, work.run()))
-        found = Waiting(work, client, flow_run, bench.folder)
-        assert found.execute() is None
-        assert found.state().type is StateType.PAUSED
-        yield found
 
 
 def test_the_form_shows_exactly_what_will_change(waiting: Waiting) -> None:
-    inputs = waiting.client.request(
-        "POST", "/flow_runs/{id}/input/filter", path_params={"id": waiting.flow_run}, json={"prefix": "suspended", "limit": 20}
-    ).json()
-    description = next(json.loads(each["value"]) for each in inputs if each["key"].endswith("-description"))
+    description = waiting.description()
     assert "| `replicas` | `3` | `4` |" in description
     assert "-replicas: 3\n+replicas: 4" in description
     assert "Ada Amari (`ada`), Ben Brandt (`ben`)" in description
@@ -203,11 +135,11 @@ def test_a_run_that_waits_for_a_lock_leaves_its_process_and_is_woken_when_the_lo
     assert str(state.message).startswith(
         f"Waits at most 10m: {waiting.work.id} (test-runbook) holds kubernetes/sandbox/shop/deployment/checkout"
     )
-    sweep.sweep(prefect_api, bench.timeline, work.clock, active={waiting.flow_run})
+    Sweeper(prefect_api, bench.timeline, work.clock)(active={waiting.flow_run})
     assert second.state().name == "Locked"
     assert waiting.answer(decision="stop the run")["status"] == "ACCEPT"
     assert waiting.execute()
-    sweep.sweep(prefect_api, bench.timeline, work.clock)
+    Sweeper(prefect_api, bench.timeline, work.clock)()
     assert second.state().name == "Resuming"
     assert second.execute() is None
     assert second.state().type is StateType.PAUSED

@@ -72,6 +72,15 @@ def settle(timeline: Timeline, clock: Clock, *, run: Run, gate: Gate) -> Gate:
     return gates.latest(timeline.of_run(run.id), gate.step) or gate
 
 
+def escalate(timeline: Timeline, clock: Clock, *, run: Run, gate: Gate) -> None:
+    """Write down, once, that nobody decided for so long and that the next role may decide as well. It may whether this was written or not."""
+    if gate.is_open and gate.escalate_to and len(gate.roles(clock.now())) > len(gate.by):
+        after = format_duration(gate.escalate_after) if gate.escalate_after else ""
+        text = f"Nobody decided about {gate.step} within {after}: {gate.escalate_to} may decide as well"
+        key = f"gate.escalated/{run.id}/{gate.step}/{gate.round}"
+        _append(timeline, run, gate, kind="gate.escalated", actor="stopgap", key=key, text=text, data={"to": gate.escalate_to})
+
+
 def void(timeline: Timeline, run: Run, gate: Gate, *, why: str) -> None:
     """Take an approval back because what it was for has changed."""
     key = f"gate.voided/{run.id}/{gate.step}/{gate.round}"

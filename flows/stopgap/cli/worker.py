@@ -15,8 +15,7 @@ from stopgap.cli import examples
 from stopgap.problems import StopgapError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from uuid import UUID
+    from collections.abc import Callable
 
     from stopgap.engine.worker import Options
 
@@ -63,11 +62,6 @@ def command(  # noqa: PLR0913  one for each option
     from stopgap.timeline import open as timelines
 
     with timelines.timeline() as timeline:
-        prefect = api.Api.of_environment()
-
-        def sweep_all(active: Collection[UUID]) -> None:
-            sweep.sweep(prefect, timeline, SystemClock(), active=active)
-
         options = worker.Options(
             home=folder,
             runbooks=home.runbooks_folder(),
@@ -76,7 +70,7 @@ def command(  # noqa: PLR0913  one for each option
             deploys=deploys,
             prunes=prunes,
             patience=patience,
-            sweep=sweep_all,
+            sweep=sweep.Sweeper(api.Api.of_environment(), timeline, SystemClock()),
             on_ready=_teller(ready),
         )
         asyncio.run(_until_told(options))

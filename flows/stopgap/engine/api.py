@@ -6,10 +6,12 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from stopgap.clock import format_time
 from stopgap.problems import StopgapError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     import httpx
 
@@ -77,9 +79,12 @@ class Api:
             turns=found.get("run_count", 0),
         )
 
-    def reschedule(self, flow_run: str, *, name: str) -> None:
-        """Let a flow run begin again, whatever its state."""
-        self._call("POST", f"/flow_runs/{flow_run}/set_state", {"state": {"type": "SCHEDULED", "name": name}, "force": True})
+    def reschedule(self, flow_run: str, *, name: str, at: datetime | None = None) -> None:
+        """Let a flow run begin again, whatever its state; not before `at`, if that is given."""
+        state: dict[str, Any] = {"type": "SCHEDULED", "name": name}
+        if at:
+            state["state_details"] = {"scheduled_time": format_time(at)}
+        self._call("POST", f"/flow_runs/{flow_run}/set_state", {"state": state, "force": True})
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         import httpx

@@ -64,9 +64,17 @@ def _question(gate: Gate) -> list[str]:
 
 
 def _who(work: Work, gate: Gate, now: datetime) -> str:
-    people = [person for person in decide.may_decide(gate, work.policy, now) if person not in gate.approved_by]
-    names = ", ".join(f"{work.policy.people[person].name} (`{person}`)" for person in people) or "nobody: policy names no one who may"
+    people = _named(work, gate, now)
+    names = ", ".join(people) or "nobody: policy names no one who may"
+    later = [each for each in _named(work, gate, gate.expires_at) if each not in people]
+    if later and gate.escalate_after is not None:
+        names += f"; from {gate.asked_at + gate.escalate_after:%H:%M:%S} UTC on also {', '.join(later)}"
     if gate.approvers == 1:
         return names
     have = ", ".join(gate.approved_by) or "nobody yet"
     return f"{names}. {gate.approvers} different people must approve; so far: {have}."
+
+
+def _named(work: Work, gate: Gate, now: datetime) -> list[str]:
+    people = [person for person in decide.may_decide(gate, work.policy, now) if person not in gate.approved_by]
+    return [f"{work.policy.people[person].name} (`{person}`)" for person in people]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -18,31 +19,65 @@ from stopgap.timeline import locks
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
 
     from stopgap.approvals.model import Gate
     from stopgap.clock import Clock
     from stopgap.engine.api import Api, FlowRun
     from stopgap.incidents.model import Run
     from stopgap.timeline.entry import Timeline
+    from stopgap.timeline.store import PostgresTimeline
 
 LOG = logging.getLogger("stopgap.engine")
 SETTLED = timedelta(seconds=10)  # how long a run may look awake at its gate before it counts as woken by a stranger
 MOST_TURNS = 20  # how often Prefect may begin a run anew
+AT_ONCE = 3  # turns without a pause before them: one crash costs no time, a broken policy some minutes in which to mend it
 HANDED_OVER = timedelta(seconds=5)  # how long handing a run to Prefect may take
+SEALS_EVERY = timedelta(hours=1)
+OVERLAP = timedelta(minutes=15)  # how far the clocks of two machines with one timeline may be apart
+LONGEST_PAUSE = timedelta(minutes=1)  # before a run that ended in Prefect by itself is begun anew
 
 
-def sweep(api: Api, timeline: Timeline, clock: Clock, *, active: Collection[UUID] = ()) -> None:
-    """Look at every run that has not ended; `active` are the flow runs this worker is executing right now."""
-    for run in _open_runs(timeline):
-        try:
-            _look_after(api, timeline, clock, run, active)
-        except StopgapError as error:
-            LOG.warning("%s: %s", run.id, error)
+@dataclass(slots=True)
+class Sweeper:
+    """Looks at every run that has not ended, each time it is called; now and then it seals the timeline. One a worker.
 
+    What it has read it does not read again: a timeline of years must not be read every two seconds.
+    """
 
-def _open_runs(timeline: Timeline) -> list[Run]:
-    ended = {entry.run for entry in timeline.of_kind("run.finished")}
-    return [fold.find_run(timeline, entry.run) for entry in timeline.of_kind("run.requested") if entry.run not in ended]
+    api: Api
+    timeline: PostgresTimeline
+    clock: Clock
+    _open: dict[str, None] = field(default_factory=dict, init=False)
+    _read_to: datetime | None = field(default=None, init=False)
+    _sealed_at: datetime | None = field(default=None, init=False)
+
+    def __call__(self, active: Collection[UUID] = ()) -> None:
+        """Look; `active` are the flow runs this worker is executing right now."""
+        self._seal()
+        self._read()
+        for name in tuple(self._open):
+            try:
+                _look_after(self.api, self.timeline, self.clock, fold.find_run(self.timeline, name), active)
+            except StopgapError as error:
+                LOG.warning("%s: %s", name, error)
+
+    def _seal(self) -> None:
+        now = self.clock.now()
+        if self._sealed_at is None or now - self._sealed_at >= SEALS_EVERY:
+            self.timeline.seal()
+            self._sealed_at = now
+            self._read_to = None  # read everything once more, for whatever a clock far behind ours has dated back
+
+    def _read(self) -> None:
+        now = self.clock.now()
+        since = self._read_to - OVERLAP if self._read_to else None
+        for entry in self.timeline.of_kind("run.requested", "run.finished", since=since):
+            if entry.kind == "run.requested":
+                self._open[entry.run] = None
+            else:
+                self._open.pop(entry.run, None)
+        self._read_to = now
 
 
 def _look_after(api: Api, timeline: Timeline, clock: Clock, run: Run, active: Collection[UUID]) -> None:
@@ -55,6 +90,7 @@ def _look_after(api: Api, timeline: Timeline, clock: Clock, run: Run, active: Co
     gate = _newest_gate(timeline, run)
     if gate:
         gate = decide.settle(timeline, clock, run=run, gate=gate)
+        decide.escalate(timeline, clock, run=run, gate=gate)
     found = api.flow_run(run.flow_run)
     if _may_go_on(timeline, run, gate, found):
         start.wake(api, run)
@@ -62,7 +98,7 @@ def _look_after(api: Api, timeline: Timeline, clock: Clock, run: Run, active: Co
         LOG.warning("%s was set running while its gate is open; it asks again", run.id)
         api.reschedule(run.flow_run, name="Resuming")
     elif found.has_ended:
-        _take_up_again(api, timeline, run, found)
+        _take_up_again(api, timeline, clock, run, found)
 
 
 def _may_go_on(timeline: Timeline, run: Run, gate: Gate | None, found: FlowRun) -> bool:
@@ -79,7 +115,7 @@ def _newest_gate(timeline: Timeline, run: Run) -> Gate | None:
     return max(found, key=lambda gate: gate.asked_at, default=None)
 
 
-def _take_up_again(api: Api, timeline: Timeline, run: Run, found: FlowRun) -> None:
+def _take_up_again(api: Api, timeline: Timeline, clock: Clock, run: Run, found: FlowRun) -> None:
     """A run that ended in Prefect and not on the timeline: somebody cancelled it there, or it lost its database or its process."""
     if found.state == "CANCELLED":
         journal.finished(timeline, run, RunEnd.ABORTED, f"{run.id} was cancelled in Prefect")
@@ -87,5 +123,7 @@ def _take_up_again(api: Api, timeline: Timeline, run: Run, found: FlowRun) -> No
         text = f"{run.id} ended {found.turns} times in Prefect without coming to its end; it is given up: {found.message}"
         journal.finished(timeline, run, RunEnd.FAILED, text)
     else:
-        LOG.warning("%s ended in Prefect (%s) but not on the timeline; it is taken up again", run.id, found.state_name)
-        api.reschedule(found.id, name="AwaitingRetry")
+        pause = min(timedelta(seconds=2 ** (found.turns - AT_ONCE)), LONGEST_PAUSE) if found.turns > AT_ONCE else timedelta(0)
+        after = f" in {pause.seconds} s" if pause else ""
+        LOG.warning("%s ended in Prefect (%s) but not on the timeline; it is taken up again%s", run.id, found.state_name, after)
+        api.reschedule(found.id, name="AwaitingRetry", at=clock.now() + pause)

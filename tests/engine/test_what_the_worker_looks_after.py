@@ -1,0 +1,122 @@
+"""Nothing that was asked for is forgotten, nothing sleeps past its answer, and the timeline is sealed now and then."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from prefect.client.schemas.objects import StateType
+from prefect.states import Cancelled, Crashed, Running
+
+from fixtures_engine import Ahead, texts
+from fixtures_waiting import STEPS, Waiting
+from stopgap.approvals import decide
+from stopgap.approvals import gate as gates
+from stopgap.approvals.model import Attempt
+from stopgap.clock import SystemClock
+from stopgap.engine import deploy
+from stopgap.engine.api import Api
+from stopgap.engine.sweep import Sweeper
+from stopgap.incidents.model import RunEnd
+
+if TYPE_CHECKING:
+    from fixtures_engine import Bench
+    from stopgap.engine.server import PrefectServer
+    from stopgap.timeline.store import PostgresTimeline
+
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+
+
+@pytest.fixture
+def api(prefect_server: PrefectServer) -> Api:
+    return Api(url=prefect_server.api_url, auth=prefect_server.auth)
+
+
+@pytest.fixture
+def log(bench: Bench) -> PostgresTimeline:
+    return bench.timeline
+
+
+def test_a_question_that_nobody_answers_expires_and_ends_the_run(waiting: Waiting, api: Api, log: PostgresTimeline, bench: Bench) -> None:
+    Sweeper(api, log, Ahead(14 * MINUTE))()
+    assert waiting.state().type is StateType.PAUSED
+    Sweeper(api, log, Ahead(16 * MINUTE))()
+    assert texts(waiting.work, "gate.expired") == ["Nobody decided about scale within 15m: expired"]
+    state = waiting.execute()
+    assert state
+    assert (state.type, state.name) == (StateType.FAILED, "Expired")
+    assert waiting.work.run().end is RunEnd.EXPIRED
+    assert bench.replicas() == 3
+
+
+@pytest.mark.parametrize("waiting", [STEPS.replace("commander]", "commander], escalate: {after: 5m, to: technical-lead}")], indirect=True)
+def test_after_a_while_the_next_role_is_asked_as_well(waiting: Waiting, api: Api, log: PostgresTimeline) -> None:
+    work = waiting.work
+    gate = gates.waiting(work.entries())
+    assert gate
+    assert f"(`ben`); from {gate.asked_at + 5 * MINUTE:%H:%M:%S} UTC on also Chen Li (`chen`)" in waiting.description()
+    attempt = Attempt(id="early", person="chen", answer="approve", digest=gate.digest, reason="", channel="test")
+    early = decide.decide(log, work.policy, SystemClock(), run=work.run(), attempt=attempt)
+    assert early.text == "chen does not hold incident-commander. ada, ben may decide."
+    sweeper = Sweeper(api, log, Ahead(6 * MINUTE))
+    sweeper()
+    sweeper()
+    assert texts(work, "gate.escalated") == ["Nobody decided about scale within 5m: technical-lead may decide as well"]
+    attempt = Attempt(id="later", person="chen", answer="approve", digest=gate.digest, reason="", channel="test")
+    assert decide.decide(log, work.policy, Ahead(6 * MINUTE), run=work.run(), attempt=attempt).accepted
+
+
+def test_a_run_that_a_stranger_woke_asks_again(waiting: Waiting, api: Api, log: PostgresTimeline) -> None:
+    waiting.client.set_flow_run_state(waiting.flow_run, Running(), force=True)
+    Sweeper(api, log, Ahead(20 * SECOND))()
+    assert waiting.state().type is StateType.SCHEDULED
+    assert waiting.execute() is None
+    assert waiting.state().type is StateType.PAUSED
+
+
+def test_a_run_that_is_cancelled_in_prefect_is_aborted(waiting: Waiting, api: Api, log: PostgresTimeline) -> None:
+    waiting.client.set_flow_run_state(waiting.flow_run, Cancelled(), force=True)
+    sweeper = Sweeper(api, log, SystemClock())
+    sweeper()
+    assert waiting.work.run().end is RunEnd.ABORTED
+    assert texts(waiting.work, "run.finished") == [f"{waiting.work.id} was cancelled in Prefect"]
+    sweeper()
+    assert len(texts(waiting.work, "run.finished")) == 1
+
+
+def test_a_run_that_prefect_lost_is_taken_up_again(waiting: Waiting, api: Api, log: PostgresTimeline) -> None:
+    waiting.client.set_flow_run_state(waiting.flow_run, Crashed(), force=True)
+    Sweeper(api, log, SystemClock())(active={waiting.flow_run})
+    assert waiting.state().type is StateType.CRASHED
+    Sweeper(api, log, SystemClock())()
+    assert waiting.state().type is StateType.SCHEDULED
+    assert waiting.execute() is None
+
+
+@pytest.mark.usefixtures("prefect_settings")
+def test_a_run_that_was_asked_for_and_not_handed_over_is_handed_over(bench: Bench, api: Api, log: PostgresTimeline) -> None:
+    work = bench.work(STEPS)
+    deploy.deploy({work.runbook.name: work.runbook})
+    Sweeper(api, log, SystemClock())()
+    assert work.run().flow_run == ""
+    Sweeper(api, log, Ahead(6 * SECOND))()
+    assert api.flow_run(work.run().flow_run).state == "SCHEDULED"
+
+
+def test_the_timeline_is_sealed_every_hour_and_not_more_often(bench: Bench, api: Api, log: PostgresTimeline) -> None:
+    bench.work("steps: [{id: say, uses: note, with: {text: hello}}]\n", starter="")
+    clock = Ahead(timedelta(0))
+    sweeper = Sweeper(api, log, clock)
+    sweeper()
+    sealed = len(log.of_chain("SEALS"))
+    bench.work("steps: [{id: say, uses: note, with: {text: hello}}]\n", starter="")
+    begun = len(log.of_chain("SEALS"))  # a chain is sealed by itself when it begins
+    assert begun == sealed + 1
+    sweeper()
+    assert len(log.of_chain("SEALS")) == begun
+    sweeper.clock = Ahead(61 * MINUTE)
+    sweeper()
+    assert len(log.of_chain("SEALS")) == begun + 1
+    assert not log.verify().damages
