@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from stopgap.cli import asking, deciding, examples
+from stopgap.engine import journal
 from stopgap.incidents import fold
 from stopgap.problems import Exit
 from stopgap.timeline import open as timelines
-from stopgap.timeline.entry import Draft
 
 EXAMPLES = examples.lines(
     ("stopgap abort INC-12", "end it before its next step"),
@@ -33,17 +33,6 @@ def command(*, run: str, reason: str, person: str | None) -> int:
         if found.end is not None:
             click.echo(f"{found.id} has ended already: {found.end}.", err=True)
             return Exit.FAILED
-        because = f": {reason}" if reason else ""
-        draft = Draft(
-            chain=found.incident,
-            incident=found.incident,
-            run=found.id,
-            kind="run.abort_asked",
-            actor=who,
-            text=f"{who} ends {found.id}{because}",
-            key=f"run.abort_asked/{found.id}",
-            data={"reason": reason},
-        )
-        click.echo(timeline.append(draft).entry.text)
+        click.echo(journal.abort_asked(timeline, found, actor=who, why=reason))
         deciding.wake(found)
     return Exit.DONE

@@ -27,6 +27,21 @@ def scheduled(timeline: Timeline, run: Run, flow_run: str) -> str:
     return str(timeline.append(draft).entry.data["flow_run"])
 
 
+def abort_asked(timeline: Timeline, run: Run, *, actor: str, why: str) -> str:
+    """Journal that a run is to end before its next step; return the first such sentence."""
+    draft = Draft(
+        chain=run.incident,
+        incident=run.incident,
+        run=run.id,
+        kind="run.abort_asked",
+        actor=actor,
+        text=f"{'Somebody' if actor == 'unknown' else actor} ends {run.id}{f': {why}' if why else ''}",
+        key=f"run.abort_asked/{run.id}",
+        data={"reason": why},
+    )
+    return timeline.append(draft).entry.text
+
+
 def finished(timeline: Timeline, run: Run, end: RunEnd, text: str, **data: object) -> RunEnd:
     """Journal how a run ended, and that its targets are free; return the first end that was journalled."""
     end_of_run = Draft(

@@ -85,13 +85,15 @@ def _look_after(api: Api, timeline: Timeline, clock: Clock, run: Run, active: Co
         if clock.now() - run.requested_at > HANDED_OVER and run.starter:
             start.schedule(timeline, api, run)
         return
+    found = api.flow_run(run.flow_run)
+    if found.state == "CANCELLING" and not run.aborted_by:
+        journal.abort_asked(timeline, run, actor="unknown", why="cancelled in Prefect")
     if UUID(run.flow_run) in active:
         return
     gate = _newest_gate(timeline, run)
     if gate:
         gate = decide.settle(timeline, clock, run=run, gate=gate)
         decide.escalate(timeline, clock, run=run, gate=gate)
-    found = api.flow_run(run.flow_run)
     if _may_go_on(timeline, run, gate, found):
         start.wake(api, run)
     elif found.state == "RUNNING" and gate and gate.is_open and clock.now() - gate.asked_at > SETTLED:
