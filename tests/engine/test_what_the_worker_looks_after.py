@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from prefect.client.schemas.objects import StateType
-from prefect.states import Cancelled, Crashed, Running
+from prefect.states import Cancelled, Cancelling, Crashed, Running
 
 from fixtures_engine import Ahead, texts
 from fixtures_waiting import STEPS, Waiting
@@ -84,6 +84,15 @@ def test_a_run_that_is_cancelled_in_prefect_is_aborted(waiting: Waiting, api: Ap
     assert texts(waiting.work, "run.finished") == [f"{waiting.work.id} was cancelled in Prefect"]
     sweeper()
     assert len(texts(waiting.work, "run.finished")) == 1
+
+
+def test_a_run_that_is_being_cancelled_in_prefect_ends_before_its_next_step(waiting: Waiting, api: Api, log: PostgresTimeline) -> None:
+    waiting.client.set_flow_run_state(waiting.flow_run, Running(), force=True)
+    waiting.client.set_flow_run_state(waiting.flow_run, Cancelling(), force=True)
+    sweeper = Sweeper(api, log, SystemClock())
+    sweeper(active={waiting.flow_run})
+    sweeper(active={waiting.flow_run})
+    assert texts(waiting.work, "run.abort_asked") == [f"Somebody ends {waiting.work.id}: cancelled in Prefect"]
 
 
 def test_a_run_that_prefect_lost_is_taken_up_again(waiting: Waiting, api: Api, log: PostgresTimeline) -> None:
