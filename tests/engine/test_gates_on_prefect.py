@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from stopgap.engine.api import Api
 from stopgap.engine.sweep import Sweeper
 from stopgap.engine.work import Work
 from stopgap.incidents.model import RunEnd
+from stopgap.incidents.open import request_undo
 
 if TYPE_CHECKING:
     from fixtures_engine import Bench
@@ -144,6 +146,22 @@ def test_a_run_that_waits_for_a_lock_leaves_its_process_and_is_woken_when_the_lo
     assert second.execute() is None
     assert second.state().type is StateType.PAUSED
     assert gates.waiting(work.entries())
+
+
+def test_an_ended_run_is_taken_back_by_a_flow_run_of_its_own(waiting: Waiting, bench: Bench, prefect_server: PrefectServer) -> None:
+    assert waiting.answer()["status"] == "ACCEPT"
+    assert waiting.execute()
+    run = request_undo(bench.timeline, of=waiting.work.run(), step="", starter="dana", key="undo")
+    prefect_api = Api(url=prefect_server.api_url, auth=prefect_server.auth)
+    flow_run = UUID(start.schedule(bench.timeline, prefect_api, run))
+    back = Waiting(replace(waiting.work, id=run.id), waiting.client, flow_run, bench.folder)
+    assert back.execute() is None
+    assert waiting.client.read_flow_run(flow_run).name == f"{run.incident} undo of {waiting.work.id}"
+    assert back.answer()["status"] == "ACCEPT"
+    state = back.execute()
+    assert state
+    assert (state.type, state.message) == (StateType.COMPLETED, f"Taking back {waiting.work.id}: done. Taken back: scale.")
+    assert bench.replicas() == 3
 
 
 def test_a_run_of_a_runbook_that_has_changed_does_not_go_on(waiting: Waiting, bench: Bench) -> None:

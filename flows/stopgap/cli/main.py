@@ -23,6 +23,7 @@ VERBS = {
     "approve": "approve the change that a run waits with",
     "reject": "reject the change that a run waits with",
     "abort": "end a run before its next step",
+    "undo": "take back what an ended run did",
     "locks": "which run works on what; break a lock",
     "timeline": "show, follow, export, verify, back up, restore",
     "deploy": "register every runbook with Prefect",

@@ -57,7 +57,7 @@ def asked_for(asked: Asked) -> Iterator[tuple[Timeline, Run]]:
             given=asked.given,
             scenario=asked.scenario,
         )
-        run = _hand_over(timeline, run)
+        run = hand_over(timeline, run)
         yield timeline, run
 
 
@@ -89,7 +89,8 @@ def _open(timeline: Timeline, asked: Asked, key: str) -> IncidentId:
     return open_incident(timeline, title=found.title, severity=found.severity, actor=asked.person, key=key, drill=is_drill)
 
 
-def _hand_over(timeline: Timeline, run: Run) -> Run:
+def hand_over(timeline: Timeline, run: Run) -> Run:
+    """Give a run that is asked for to Prefect; PrefectAwayError says that it starts later."""
     from stopgap.engine import api, start
 
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from stopgap.engine import journal, life, locking, undo
+from stopgap.engine import afterwards, journal, life, locking, undo
 from stopgap.engine.stage import Part
 from stopgap.incidents.model import Mode, RunEnd, StepRecord
 from stopgap.plan import gates, prepare
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stopgap.actions.contract import Action, Change
     from stopgap.engine.stage import Stage
     from stopgap.engine.work import Work
+    from stopgap.incidents.model import Run
     from stopgap.runbook.model import ApprovalRequest
 
 ENDS = {Status.REJECTED: RunEnd.REJECTED, Status.EXPIRED: RunEnd.EXPIRED, Status.DONE: RunEnd.DONE, Status.NOT_CHECKED: RunEnd.DONE}
@@ -28,7 +29,7 @@ async def carry_out(work: Work, stage: Stage) -> RunEnd:
         return run.end
     await asyncio.to_thread(_begin, work)
     await stage.tell()
-    end, left = await _steps(work, stage)
+    end, left = await (afterwards.carry_out(work, stage) if run.undoes else _steps(work, stage))
     await asyncio.to_thread(_finish, work, end, left)
     await stage.tell()
     return end
@@ -36,7 +37,9 @@ async def carry_out(work: Work, stage: Stage) -> RunEnd:
 
 def _begin(work: Work) -> None:
     marks = {Mode.LIVE: "", Mode.DRY: "DRY RUN, nothing will be changed: ", Mode.DRILL: "DRILL, nothing will be changed: "}
-    work.write("run.started", f"{marks[work.mode]}{work.runbook.title} started", key=f"run.started/{work.id}", version=work.runbook.digest)
+    undoes = work.run().undoes
+    what = f"Taking back {undoes}" if undoes else f"{marks[work.mode]}{work.runbook.title} started"
+    work.write("run.started", what, key=f"run.started/{work.id}", version=work.runbook.digest)
 
 
 async def _steps(work: Work, stage: Stage) -> tuple[RunEnd, tuple[str, ...]]:
@@ -106,13 +109,18 @@ def _end(record: StepRecord) -> RunEnd:
 
 def _finish(work: Work, end: RunEnd, left: tuple[str, ...]) -> None:
     run = work.run()
+    text, lists = afterwards.account(run, end) if run.undoes else _account(work, run, end)
+    if left:
+        text += f" Left standing: {'; '.join(left)}."
+    standing = work.secrets.json(list(left))
+    journal.finished(work.timeline, run, end, work.secrets.text(text), **lists, left_standing=standing)
+
+
+def _account(work: Work, run: Run, end: RunEnd) -> tuple[str, dict[str, list[str]]]:
     done = [step.id for step in work.runbook.steps if (found := run.steps.get(step.id)) and found.status is Status.DONE]
     ended = [step.id for step in work.runbook.steps if (found := run.steps.get(step.id)) and found.status]
     not_done = [step.id for step in work.runbook.steps if step.id not in done]
     text = f"{work.runbook.title}: {end}. Done: {', '.join(done) or 'nothing'}. Not done: {', '.join(not_done) or 'nothing'}."
     if work.mode is not Mode.LIVE:
         text = f"{work.runbook.title}: {work.mode} ended {end}. Nothing was changed. Not checked: whether any step would have worked."
-    if left:
-        text += f" Left standing: {'; '.join(left)}."
-    standing = work.secrets.json(list(left))
-    journal.finished(work.timeline, run, end, work.secrets.text(text), done=done, ended=ended, not_done=not_done, left_standing=standing)
+    return text, {"done": [*done], "ended": [*ended], "not_done": [*not_done]}

@@ -36,7 +36,7 @@ def schedule(timeline: Timeline, api: Api, run: Run) -> str:
     body = {
         "parameters": {RUN: run.id},
         "enforce_parameter_schema": False,
-        "name": f"{run.incident} {run.runbook}",
+        "name": f"{run.incident} {f'undo of {run.undoes}' if run.undoes else run.runbook}",
         "idempotency_key": f"{run.id}/{run.key}",  # a run id alone may come again, after a new database or beside another stopgap
         "tags": [run.incident, *([] if run.mode is Mode.LIVE else [str(run.mode)])],
         "state": {"type": "SCHEDULED"},

@@ -20,17 +20,22 @@ if TYPE_CHECKING:
     from stopgap.incidents.model import StepRecord
 
 
-async def take_back(work: Work, stage: Stage) -> tuple[str, ...]:
-    """Undo every step that started, newest first; return a sentence for each that is left standing.
+SUFFIX = ".undo"  # a dot never stands in the id of a runbook's own step
 
-    An undo that fails does not stop the others. On re-entry what was undone stays so.
+
+async def take_back(work: Work, stage: Stage, *, done: Work | None = None, only: str = "") -> tuple[str, ...]:
+    """Undo every step that started, newest first, or `only` one; return a sentence for each that is left standing.
+
+    `done` is the ended run that did the steps, when it is not `work` itself. An undo that fails does not stop the others, a person who
+    says stop does. On re-entry what was undone stays so.
     """
+    done = done or work
     left = []
     for step in reversed(work.runbook.steps):
-        record = await asyncio.to_thread(work.record, step.id)
-        if record.is_started and not record.undone and step.call:
+        record = await asyncio.to_thread(done.record, step.id)
+        if step.call and is_standing(record, only=only):
             try:
-                standing = await _undo(work, stage, step, record)
+                standing = await _undo(work, stage, step, record, done=done)
             except StopgapError as error:
                 standing = f"{step.name}: {error}"
             if standing:
@@ -38,37 +43,50 @@ async def take_back(work: Work, stage: Stage) -> tuple[str, ...]:
     return tuple(left)
 
 
-async def _undo(work: Work, stage: Stage, step: Step, record: StepRecord) -> str:
+def is_standing(record: StepRecord, *, only: str = "") -> bool:
+    """Say whether this step may have left something behind that nobody took back."""
+    return record.is_started and not record.undone and only in {"", record.id}
+
+
+async def _undo(work: Work, stage: Stage, step: Step, record: StepRecord, *, done: Work) -> str:
     change = Change.from_json(record.to_undo or {})
-    action = await asyncio.to_thread(work.action, step.call) if step.call else None
+    action = await asyncio.to_thread(done.action, step.call) if step.call else None
     if action is None or action.effect == "reads" or change.is_empty:
         return ""
     back = action.undo(change)
     if back is None:
         await asyncio.to_thread(work.write, "step.note", f"{step.name}: cannot be undone", step=step.id)
         return f"{step.name}: {change.summary} (cannot be undone)"
-    if record.status is not Status.DONE and await asyncio.to_thread(_never_happened, work, step, record, action):
+    if not record.applied and await asyncio.to_thread(_never_happened, done, step, record, action):
         return ""
+    if await asyncio.to_thread(_was_stopped, work, is_afterwards=done is not work):
+        return f"{step.name}: {change.summary} (not taken back)"
     part = Part(step=_undo_step(step), uses=back.name, build=lambda: back, request=lambda undo, now: _request(work, undo, now, was=change))
     ended = await life.carry_out(work, part, stage)
     if ended.status is not Status.DONE:
         return f"{step.name}: {change.summary} (its undo ended {ended.status})"
-    await asyncio.to_thread(work.write, "step.undone", f"{step.name}: undone", step=step.id, key=f"step.undone/{work.id}/{step.id}")
+    by = f" by {work.id}" if done is not work else ""
+    await asyncio.to_thread(done.write, "step.undone", f"{step.name}: undone{by}", step=step.id, key=f"step.undone/{done.id}/{step.id}")
     return ""
 
 
-def _never_happened(work: Work, step: Step, record: StepRecord, action: Action) -> bool:
+def _was_stopped(work: Work, *, is_afterwards: bool) -> bool:
+    """Say whether a person ended the ladder: at one of its gates, or by ending the run whose only work it is."""
+    run = work.run()
+    return (is_afterwards and bool(run.aborted_by)) or any(each.ends for each in run.steps.values() if each.id.endswith(SUFFIX))
+
+
+def _never_happened(done: Work, step: Step, record: StepRecord, action: Action) -> bool:
     if record.to_undo != record.change:
         return False  # an earlier attempt arrived late, and this one found its work done
-    context = work.context(mark=work.mark(step.id, record.attempt), within=LOOK)
+    context = done.context(mark=done.mark(step.id, record.attempt), within=LOOK)
     return action.probe(context, Change.from_json(record.change or {})) is Probe.NOT_DONE
 
 
 def _undo_step(step: Step) -> Step:
-    # A dot never stands in the id of a runbook's own step.
     return replace(
         step,
-        id=StepId(f"{step.id}.undo"),
+        id=StepId(f"{step.id}{SUFFIX}"),
         name=f"Undo {step.name}",
         call=None,
         when=None,

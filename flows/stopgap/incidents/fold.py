@@ -92,6 +92,8 @@ def _requested(entry: Entry) -> Run:
         key=data["key"],
         given=data.get("given", {}),
         scenario=data.get("scenario", ""),
+        undoes=RunId(data.get("undoes", "")),
+        only=data.get("only", ""),
     )
 
 

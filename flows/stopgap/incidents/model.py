@@ -95,6 +95,8 @@ class Run:
     key: str  # the same however often this run is asked for, and of no other run anywhere
     given: Mapping[str, str] = field(default_factory=dict)  # a drill's assumed outcomes, by step
     scenario: str = ""  # the drill's name
+    undoes: RunId = RunId("")  # the ended run whose changes this one takes back; empty for a run of a runbook's steps
+    only: str = ""  # of those changes, this step's alone
     flow_run: str = ""  # Prefect's id, once there is one
     aborted_by: str = ""
     locks: frozenset[str] = frozenset()  # the targets it holds, as far as its entries say

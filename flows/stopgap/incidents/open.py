@@ -50,28 +50,49 @@ def request_run(  # noqa: PLR0913  each is a part of what was asked for, all by 
     scenario: str = "",
 ) -> Run:
     """Ask for a run, once: of several requests with one `key` the first wins, and everybody gets its run."""
-    already = timeline.find(f"run.requested/{key}")
+    how = {Mode.LIVE: "Run", Mode.DRY: "Dry run", Mode.DRILL: "Drill"}[mode]
+    text = f"{how} of {runbook.name} asked for by {starter or 'somebody in the Prefect UI'}"
+    data = {
+        "runbook": runbook.name,
+        "digest": runbook.digest,
+        "mode": str(mode),
+        "parameters": {name: "***" if runbook.parameters[name].secret else value for name, value in parameters.items()},
+        "starter": starter,
+        "given": dict(given or {}),
+        "scenario": scenario,
+        "key": key,
+    }
+    return _requested(timeline, incident, text=text, data=data)
+
+
+def request_undo(timeline: Timeline, *, of: Run, step: str, starter: str, key: str) -> Run:
+    """Ask for a run that takes back what an ended run did, or one `step` of it when that is not empty; once for each `key`."""
+    what = f"{step} of {of.id}" if step else of.id
+    data = {
+        "runbook": of.runbook,
+        "digest": of.digest,
+        "mode": str(of.mode),
+        "parameters": dict(of.parameters),
+        "starter": starter,
+        "key": key,
+        "undoes": of.id,
+        "only": step,
+    }
+    return _requested(timeline, of.incident, text=f"Undo of {what} asked for by {starter}", data=data)
+
+
+def _requested(timeline: Timeline, incident: IncidentId, *, text: str, data: Mapping[str, Any]) -> Run:
+    already = timeline.find(f"run.requested/{data['key']}")
     if already is None:
-        name = f"{incident}.{timeline.next_number(f'{incident} run')}"
-        how = {Mode.LIVE: "Run", Mode.DRY: "Dry run", Mode.DRILL: "Drill"}[mode]
         draft = Draft(
             chain=incident,
             incident=incident,
-            run=name,
+            run=f"{incident}.{timeline.next_number(f'{incident} run')}",
             kind="run.requested",
-            actor=starter or "unknown",
-            key=f"run.requested/{key}",
-            text=f"{how} of {runbook.name} asked for by {starter or 'somebody in the Prefect UI'}",
-            data={
-                "runbook": runbook.name,
-                "digest": runbook.digest,
-                "mode": str(mode),
-                "parameters": {name: "***" if runbook.parameters[name].secret else value for name, value in parameters.items()},
-                "starter": starter,
-                "given": dict(given or {}),
-                "scenario": scenario,
-                "key": key,
-            },
+            actor=data["starter"] or "unknown",
+            key=f"run.requested/{data['key']}",
+            text=text,
+            data=data,
         )
         already = timeline.append(draft).entry
     return fold.find_run(timeline, already.run)
