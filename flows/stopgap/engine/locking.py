@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stopgap.timeline.entry import Entry
     from stopgap.timeline.locks import Lock
 
-_SHORTEST, _LONGEST = timedelta(seconds=2), timedelta(seconds=30)  # between two looks at a target that is held
+_SHORTEST = timedelta(seconds=2)  # between two looks at a target that is held; doubled each time, for each may begin the flow run anew
 
 
 class LockedError(StopgapError):
@@ -54,7 +54,7 @@ async def hold(work: Work, stage: Stage, targets: Collection[str], *, step: Step
         waited = work.clock.now() - blocked.at
         left = work.policy.locks.wait - waited
         await asyncio.to_thread(_give_up_if_due, work, found, left)
-        await stage.rest(min(max(waited, _SHORTEST), _LONGEST, left), why=blocked.text)
+        await stage.rest(min(max(waited, _SHORTEST), left), why=blocked.text)
     return True
 
 

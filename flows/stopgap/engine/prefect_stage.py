@@ -68,20 +68,21 @@ class PrefectStage:
         return await self.wait(part, gate)
 
     async def rest(self, pause: timedelta, *, why: str) -> None:
-        """Wait a few seconds here; for longer, leave the process to others and begin again when the time is over."""
-        if pause <= SHORT or not await self._put_off(pause, why):
-            await asyncio.sleep(pause.total_seconds())
+        """Wait a few seconds here; for longer, leave the process to others and begin again when the time is over, or when the sweep says so."""
+        if pause > SHORT:
+            await self._put_off(pause, why)
+        await asyncio.sleep(min(pause, SHORT).total_seconds())
 
-    async def _put_off(self, pause: timedelta, why: str) -> bool:
-        """Let Prefect begin the flow run again later; returns False when Prefect is away."""
+    async def _put_off(self, pause: timedelta, why: str) -> None:
+        """Leave the process, and let Prefect begin the flow run again later; returns when Prefect is away."""
         later: State[Any] = Scheduled(name=start.LOCKED, scheduled_time=self.work.clock.now() + pause, message=why)
         try:
             async with get_client() as client:
                 answer: OrchestrationResult[Any] = await client.set_flow_run_state(self.flow_run, later, force=True)
         except (httpx.HTTPError, PrefectHTTPStatusError) as error:
             LOG.warning("%s waits in its process, because Prefect is away: %s", self.work.id, error)
-            return False
-        raise Pause(state=answer.state)
+        else:
+            raise Pause(state=answer.state)
 
     async def show(self, part: Part, body: Callable[[], None]) -> None:
         """Do a stretch of work as a task run whose state says how the step stands."""
