@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from stopgap.engine import afterwards, journal, life, locking, undo
+from stopgap.actions import registry
+from stopgap.engine import afterwards, ending, hiding, journal, life, locking, undo
 from stopgap.engine.stage import Part
 from stopgap.incidents.model import Mode, RunEnd, StepRecord
 from stopgap.plan import gates, prepare
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from stopgap.actions.contract import Action, Change
     from stopgap.engine.stage import Stage
     from stopgap.engine.work import Work
-    from stopgap.incidents.model import Run
     from stopgap.runbook.model import ApprovalRequest
 
 ENDS = {Status.REJECTED: RunEnd.REJECTED, Status.EXPIRED: RunEnd.EXPIRED, Status.DONE: RunEnd.DONE, Status.NOT_CHECKED: RunEnd.DONE}
@@ -89,7 +89,7 @@ def part(work: Work, step: Step) -> Part:
 
     def request(action: Action, _change: Change) -> tuple[ApprovalRequest, str] | None:
         run = work.run()
-        first = not any(each.is_started for each in run.steps.values())
+        first = not any(each.is_started and registry.load(each.uses).effect == "changes" for each in run.steps.values())
         return gates.request(step, action, work.policy, unknown_starter=not run.starter and first)
 
     return Part(step=step, uses=step.call.uses if step.call else "", build=build, request=request)
@@ -109,18 +109,9 @@ def _end(record: StepRecord) -> RunEnd:
 
 def _finish(work: Work, end: RunEnd, left: tuple[str, ...]) -> None:
     run = work.run()
-    text, lists = afterwards.account(run, end) if run.undoes else _account(work, run, end)
-    if left:
-        text += f" Left standing: {'; '.join(left)}."
-    standing = work.secrets.json(list(left))
-    journal.finished(work.timeline, run, end, work.secrets.text(text), **lists, left_standing=standing)
-
-
-def _account(work: Work, run: Run, end: RunEnd) -> tuple[str, dict[str, list[str]]]:
-    done = [step.id for step in work.runbook.steps if (found := run.steps.get(step.id)) and found.status is Status.DONE]
-    ended = [step.id for step in work.runbook.steps if (found := run.steps.get(step.id)) and found.status]
-    not_done = [step.id for step in work.runbook.steps if step.id not in done]
-    text = f"{work.runbook.title}: {end}. Done: {', '.join(done) or 'nothing'}. Not done: {', '.join(not_done) or 'nothing'}."
-    if work.mode is not Mode.LIVE:
-        text = f"{work.runbook.title}: {work.mode} ended {end}. Nothing was changed. Not checked: whether any step would have worked."
-    return text, {"done": [*done], "ended": [*ended], "not_done": [*not_done]}
+    text, lists = afterwards.account(run, end) if run.undoes else ending.account(work, run, end)
+    standing = list(left) or lists.get("left_standing", [])
+    if standing:
+        text += f" Left standing: {'; '.join(standing)}."
+    data = hiding.hidden(work.secrets, {**lists, "left_standing": standing})
+    journal.finished(work.timeline, run, end, work.secrets.text(text), **data)
