@@ -70,12 +70,16 @@ def refuse_secrets(runbook: Runbook) -> None:
 
 def link(run: Run) -> str:
     """Return where the run is seen in the Prefect UI."""
-    return f"{os.environ.get('PREFECT_UI_URL', '')}/runs/flow-run/{run.flow_run}"
+    return f"{_ui()}/runs/flow-run/{run.flow_run}"
 
 
 def login_link(run: Run) -> str:
     """Return the same for somebody who has not logged in: without it, Prefect's UI says no more than that authentication failed."""
-    return f"{os.environ.get('PREFECT_UI_URL', '')}/login?redirect=/runs/flow-run/{run.flow_run}"
+    return f"{_ui()}/login?redirect=/runs/flow-run/{run.flow_run}"
+
+
+def _ui() -> str:
+    return os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
 
 
 def announce(run: Run) -> None:
