@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -11,8 +10,6 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from stopgap.engine import deploy, form
 from stopgap.runbook import load
-
-if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("prefect_settings")
 
