@@ -43,6 +43,7 @@ roles:
   engineering-manager: {{holders: [dana]}}
 clusters: {{sandbox: {{kubeconfig: {kubeconfig}, context: sandbox}}}}
 limits: {{namespaces: [shop], max_replicas: 20}}
+approvals: {{require_code: false}}
 """
 HEAD = """\
 apiVersion: stopgap/v1

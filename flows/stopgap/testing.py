@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import uuid
 from collections import Counter
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from stopgap.clock import Clock
     from stopgap.engine.stage import Part
     from stopgap.engine.work import Work
+    from stopgap.timeline.proofs import Turn
 
     Answering = tuple[str, Answer] | Callable[[Gate], tuple[str, Answer]]
 
@@ -72,6 +74,7 @@ class MemoryTimeline:
         self._by_key: dict[str, Entry] = {}
         self._counters: Counter[str] = Counter()
         self.locks = MemoryLocks(self)
+        self.proofs = MemoryProofs()
 
     def append(self, draft: Draft) -> Appended:
         """Append, or return the entry that already has this key."""
@@ -107,10 +110,10 @@ class MemoryTimeline:
         return tuple(entry for entry in self._all() if entry.kind in kinds and (since is None or entry.at >= since))
 
     def chains(self, *, limit: int = 100) -> tuple[str, ...]:
-        """Return the names of chains, the newest first."""
+        """Return the names of the chains of incidents and drills, the newest first."""
         with self._changed:
             heads = sorted(self._heads.values(), key=lambda head: (head.opened, head.chain), reverse=True)
-        return tuple(head.chain for head in heads if head.chain != chain.SEALS)[:limit]
+        return tuple(head.chain for head in heads if head.chain not in chain.APART)[:limit]
 
     def next_number(self, name: str) -> int:
         """Return the next number of a counter."""
@@ -199,6 +202,51 @@ class MemoryLocks:
 
     def _drop(self, which: Callable[[Lock], bool], *, keep_held: bool = False) -> None:
         self._rows = {key: lock for key, lock in self._rows.items() if (keep_held and lock.is_held) or not which(lock)}
+
+
+class MemoryProofs:
+    """The rows of one-time codes, in memory. A turn is one for everybody."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sealed: dict[str, bytes] = {}
+        self._used: dict[tuple[str, int], str] = {}
+        self._wrong: dict[str, tuple[str, str, datetime]] = {}
+
+    def keep(self, enrolment: str, sealed: bytes) -> None:
+        """Keep the sealed secret of an enrolment."""
+        self._sealed[enrolment] = sealed
+
+    def sealed(self, enrolment: str) -> bytes | None:
+        """Return the sealed secret of an enrolment."""
+        return self._sealed.get(enrolment)
+
+    def forget(self, enrolment: str) -> None:
+        """Remove the secret of an enrolment."""
+        self._sealed.pop(enrolment, None)
+
+    @contextlib.contextmanager
+    def turn(self, person: str) -> Iterator[Turn]:
+        """Check a code, one at a time."""
+        with self._lock:
+            yield _MemoryTurn(person, self._used, self._wrong)
+
+
+class _MemoryTurn:
+    def __init__(self, person: str, used: dict[tuple[str, int], str], wrong: dict[str, tuple[str, str, datetime]]) -> None:
+        self._person, self._used, self._wrong = person, used, wrong
+
+    def was_used_for(self, attempt: str) -> bool:
+        return attempt in self._used.values()
+
+    def use(self, enrolment: str, counter: int, *, attempt: str, at: datetime) -> bool:  # noqa: ARG002  the twin forgets when
+        return self._used.setdefault((enrolment, counter), attempt) == attempt
+
+    def wrong(self, channel: str, *, since: datetime) -> tuple[datetime, ...]:
+        return tuple(sorted(at for person, by, at in self._wrong.values() if (person, by) == (self._person, channel) and at > since))
+
+    def note_wrong(self, channel: str, *, attempt: str, at: datetime) -> None:
+        self._wrong.setdefault(attempt, (self._person, channel, at))
 
 
 class ScriptedStage:

@@ -14,7 +14,7 @@ from stopgap.approvals.model import Answer, Attempt, Gate, Question
 from stopgap.incidents import fold
 from stopgap.incidents.model import Mode, Run
 from stopgap.incidents.open import open_incident, request_run
-from stopgap.policy.model import Person, PersonId, Policy, Role, RoleName, Severity
+from stopgap.policy.model import ApprovalRules, Person, PersonId, Policy, Role, RoleName, Severity
 from stopgap.runbook.model import ApprovalRequest, Escalation, Runbook, StepId
 from stopgap.timeline.entry import Draft
 
@@ -31,6 +31,7 @@ POLICY = Policy(
         LEAD: Role(name=LEAD, holders=(PersonId("chen"),)),
         MANAGER: Role(name=MANAGER, holders=(PersonId("dana"),)),
     },
+    approvals=ApprovalRules(require_code=False),
 )
 RUNBOOK = Runbook(name="r", title="R", description="", owner="ada", severity=Severity.SEV3, path=Path("r.yaml"), digest="0" * 64, steps=())
 STEP = StepId("shift")

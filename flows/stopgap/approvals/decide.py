@@ -6,6 +6,7 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stopgap.approvals import codes
 from stopgap.approvals import gate as gates
 from stopgap.approvals.model import ANSWERS, Answer, Gate, Question
 from stopgap.clock import format_duration
@@ -47,6 +48,9 @@ def decide(timeline: Timeline, policy: Policy, clock: Clock, *, run: Run, attemp
     run = fold.find_run(timeline, run.id)
     gate = gates.waiting(timeline.of_run(run.id))
     reason = _objection(gate, run=run, policy=policy, attempt=attempt, now=now)
+    if not reason and policy.approvals.require_code:
+        # Last, so that a code is used up only by an answer that counts.
+        reason = codes.check(timeline, codes.Proof.of(attempt), now=now)
     if reason or gate is None:
         return _refuse(timeline, run, gate, attempt, reason)
     return _accept(timeline, clock, run, gate, attempt)

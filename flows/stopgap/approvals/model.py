@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from stopgap.timeline.redact import Redaction
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
@@ -123,7 +125,8 @@ class Attempt:
     """Somebody's answer, as it came in.
 
     `id` is the same whenever this very answer is read again (`form/<flow run>/<key>`, or a fresh one for each `stopgap approve`), so that
-    it is decided once. `channel` says how it came: "Prefect form", "terminal".
+    it is decided once. `channel` says how it came: "Prefect form", "terminal". `code` is the one-time code, which nothing may print;
+    `received` is when the answer came in, by the clock of the server that took it; None: it was read as it came.
     """
 
     id: str
@@ -132,17 +135,23 @@ class Attempt:
     digest: str
     reason: str
     channel: str
+    code: str = field(default="", repr=False)
+    received: datetime | None = None
 
     @classmethod
-    def of_form(cls, *, id: str, fields: Mapping[str, Any]) -> Self:  # noqa: A002  the field's own name
-        """Read what the Prefect form sent; anything may stand in it."""
+    def of_form(cls, *, id: str, fields: Mapping[str, Any], received: datetime | None) -> Self:  # noqa: A002  the field's own name
+        """Read what the Prefect form sent; anything may stand in it, even the code in another field."""
+        code = str(fields.get("code") or "").strip()
+        words = Redaction([code])
         return cls(
             id=id,
-            person=str(fields.get("name", "")).strip(),
-            answer=str(fields.get("decision", "")),
+            person=words.text(str(fields.get("name", "")).strip()),
+            answer=words.text(str(fields.get("decision", ""))),
             digest=str(fields.get("change", "")),
-            reason=str(fields.get("reason") or "").strip(),
+            reason=words.text(str(fields.get("reason") or "").strip()),
             channel="Prefect form",
+            code=code,
+            received=received,
         )
 
 

@@ -25,17 +25,18 @@ EXAMPLES = examples.lines(
     "--as", "person", metavar="PERSON", help="Who decides (an id of policy.yaml); otherwise STOPGAP_PERSON or your account's name."
 )
 @click.option("--yes", is_flag=True, help="Do not ask back.")
+@click.option("--code-stdin", is_flag=True, help="Read the one-time code from standard input, for scripts; otherwise it is asked for.")
 @click.option(
     "--answer",
     type=click.Choice(list(CHOICES)),
     default="approve",
     help="For the other questions a run may ask: done (a step in doubt, or one you did by hand), again (try it again), worked or failed (a drill's outcome).",
 )
-def command(*, run: str, step: str | None, reason: str, person: str | None, yes: bool, answer: str) -> int:  # noqa: PLR0913  one an option
+def command(*, run: str, step: str | None, reason: str, person: str | None, yes: bool, code_stdin: bool, answer: str) -> int:  # noqa: PLR0913  one an option
     """Show the change that RUN waits with, and approve it.
 
     RUN is a run (INC-12.1) or an incident with one run (INC-12). The approval is for exactly the change shown.
 
     Exit codes: 0 recorded, 1 refused, 2 not understood.
     """
-    return deciding.answer(run, CHOICES[answer], person=person, reason=reason, sure=yes, step=step)
+    return deciding.answer(run, CHOICES[answer], person=person, reason=reason, sure=yes, step=step, code_stdin=code_stdin)

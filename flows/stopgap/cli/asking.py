@@ -92,6 +92,16 @@ def me(given: str | None) -> str:
     return given or os.environ.get("STOPGAP_PERSON") or getpass.getuser()
 
 
+def code(person: str, *, from_stdin: bool) -> str:
+    """Ask for a one-time code without showing it, or read it as a line of standard input; blanks within it do not count."""
+    if from_stdin:
+        return sys.stdin.readline().replace(" ", "").strip()
+    if not sys.stdin.isatty():
+        raise UsageError(f"There is no terminal on which to ask for the one-time code of {person}. Give it as a line with  --code-stdin")
+    typed: str = click.prompt(f"One-time code of {person}", hide_input=True, err=True)
+    return typed.replace(" ", "").strip()
+
+
 def follow(timeline: Timeline, incident: str, run: str, *, quiet: bool = False) -> Exit:
     """Print a run's entries as they come until it ends; the exit code says how. Ctrl-C leaves the run alone, and says so."""
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stopgap import home
-from stopgap.approvals import decide
+from stopgap.approvals import codes, decide, responders
 from stopgap.approvals import gate as gates
 from stopgap.approvals.model import ANSWERS, Answer, Attempt, Gate, Question
 from stopgap.cli import asking
@@ -29,7 +29,9 @@ class NothingToDecideError(StopgapError):
     """The run waits for nobody."""
 
 
-def answer(name: str, wanted: Answer, *, person: str | None, reason: str, sure: bool, step: str | None) -> int:  # noqa: PLR0913  one an option of the verbs
+def answer(  # noqa: PLR0913  one an option of the verbs
+    name: str, wanted: Answer, *, person: str | None, reason: str, sure: bool, step: str | None, code_stdin: bool = False
+) -> int:
     """Answer the question a run waits with, after showing it; refusals are sentences and exit code 1."""
     with timelines.timeline() as timeline:
         run = fold.find_run(timeline, name)
@@ -49,13 +51,21 @@ def answer(name: str, wanted: Answer, *, person: str | None, reason: str, sure: 
             answer=str(wanted),
             digest=gate.digest,
             reason=reason,
-            channel="terminal",
+            channel=codes.TERMINAL,
+            code=_code(timeline, policy, asking.me(person), from_stdin=code_stdin),
         )
         verdict = decide.decide(timeline, policy, SystemClock(), run=run, attempt=attempt)
         click.echo(verdict.text, err=not verdict.accepted)
         if verdict.accepted:
             wake(fold.find_run(timeline, run.id))
         return Exit.DONE if verdict.accepted else Exit.FAILED
+
+
+def _code(timeline: Timeline, policy: Policy, person: str, *, from_stdin: bool) -> str:
+    """Ask for the one-time code where one counts; whoever has none is not asked, and refused with the way to get one."""
+    if not policy.approvals.require_code or person not in responders.roll(timeline).enrolled:
+        return ""
+    return asking.code(person, from_stdin=from_stdin)
 
 
 def _is_sure(question: str) -> bool:

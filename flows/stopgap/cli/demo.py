@@ -46,6 +46,7 @@ roles:
 clusters:
   prod: {{kubeconfig: {kubeconfig}, context: sandbox}}
 limits: {{namespaces: [shop], max_replicas: 30}}
+approvals: {{require_code: false}}  # nobody needs an app on a telephone to see the demo
 """
 
 

@@ -25,6 +25,7 @@ VERBS = {
     "abort": "end a run before its next step",
     "undo": "take back what an ended run did",
     "locks": "which run works on what; break a lock",
+    "responder": "enrol people for the one-time codes that prove who decides",
     "timeline": "show, follow, export, verify, back up, restore",
     "deploy": "register every runbook with Prefect",
     "worker": "execute runs",

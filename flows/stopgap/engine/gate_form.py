@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from stopgap.engine.stage import Part
     from stopgap.engine.work import Work
 
+_CODE: dict[str, Any] = {
+    "code": (
+        str,
+        Field(
+            title="One-time code",
+            description="The six digits that your app shows now; each counts once. Not enrolled yet?  stopgap responder enrol",
+            pattern=r"^[0-9]{6}$",
+        ),
+    )
+}
+
 
 def build(work: Work, part: Part, gate: Gate) -> type[RunInput]:
     """Return the form for a gate. The server refuses an answer to any other question: the digest is a list of one."""
@@ -31,6 +42,7 @@ def build(work: Work, part: Part, gate: Gate) -> type[RunInput]:
             Field(title="This change", description="Ties the answer to what is shown above; there is only this one to pick."),
         ),
         "name": (str, Field(title="Your id in policy.yaml", min_length=1, max_length=100)),
+        **(_CODE if work.policy.approvals.require_code else {}),
         "reason": (str, Field(default="", title="Reason", max_length=2000)),
     }
     form = create_model("Decision", __base__=RunInput, **fields)

@@ -117,8 +117,24 @@ class PrefectStage:
             inputs = await client.filter_flow_run_input(self.flow_run, key_prefix=prefix, limit=_MOST_ANSWERS, exclude_keys=set())
         for each in sorted(inputs, key=lambda found: str(found.created)):
             if each.key.endswith("-response"):
-                answer = Attempt.of_form(id=f"form/{self.flow_run}/{each.key}", fields=self.work.secrets.json(_fields(each.value)))
+                fields = self._said(each.value)
+                answer = Attempt.of_form(id=f"form/{self.flow_run}/{each.key}", fields=fields, received=each.created)
                 await asyncio.to_thread(self._decide, answer)
+                await self._delete(each.key)
+
+    def _said(self, value: str) -> dict[str, Any]:
+        """Return an answer's fields without the run's secrets; a code that looks like one of them stays whole, and is written nowhere."""
+        fields = _fields(value)
+        hidden: dict[str, Any] = self.work.secrets.json(fields)
+        return {**hidden, **({"code": fields["code"]} if "code" in fields else {})}
+
+    async def _delete(self, key: str) -> None:
+        """Leave no code in Prefect. The answer is on the timeline: after a crash before this, it is read again and counts once."""
+        try:
+            async with get_client() as client:
+                await client.delete_flow_run_input(self.flow_run, key)
+        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+            LOG.warning("An answer of %s that was read could not be deleted in Prefect: %s", self.work.id, error)
 
     def _decide(self, answer: Attempt) -> None:
         verdict = decide.decide(self.work.timeline, self.work.policy, self.work.clock, run=self.work.run(), attempt=answer)

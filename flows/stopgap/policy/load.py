@@ -54,6 +54,8 @@ def _unknown_people(found: Document) -> Iterator[Problem]:
 
 
 def _named_people(data: Mapping[str, Any]) -> Iterator[tuple[document.KeyPath, str]]:
+    for index, person in enumerate(data.get("administrators", [])):
+        yield ("administrators", index), person
     for team, members in data.get("teams", {}).items():
         for index, person in enumerate(members):
             yield ("teams", team, index), person
@@ -74,6 +76,7 @@ def _policy(found: Document) -> Policy:
         limits=_limits(data.get("limits", {})),
         approvals=_approvals(data.get("approvals", {})),
         locks=_locks(data.get("locks", {})),
+        administrators=tuple(map(PersonId, data.get("administrators", []))),
         path=found.path,
     )
 
@@ -107,6 +110,7 @@ def _approvals(value: Mapping[str, Any]) -> ApprovalRules:
         high_risk=tuple(map(RoleName, value["high_risk"])) if "high_risk" in value else plain.high_risk,
         expires=parse_duration(value["expires"]) if "expires" in value else plain.expires,
         allow_self=value.get("allow_self", plain.allow_self),
+        require_code=value.get("require_code", plain.require_code),
     )
 
 

@@ -76,11 +76,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalRules:
-    """What holds for every gate. `always` lists roles asked when an action's risk is high and the step asks nobody."""
+    """What holds for every gate. `high_risk` lists the roles asked when an action's risk is high and the step asks nobody.
+
+    `require_code`: a decision counts only with a valid one-time code of the person it names.
+    """
 
     high_risk: tuple[RoleName, ...] = (RoleName("incident-commander"),)
     expires: timedelta = timedelta(minutes=15)
     allow_self: bool = False
+    require_code: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,7 @@ class Policy:
     limits: Limits = field(default_factory=Limits)
     approvals: ApprovalRules = field(default_factory=ApprovalRules)
     locks: LockRules = field(default_factory=LockRules)
+    administrators: tuple[PersonId, ...] = ()  # whose one-time codes let others be enrolled and revoked
     path: Path | None = None
 
     def holders(self, role: RoleName) -> tuple[PersonId, ...]:

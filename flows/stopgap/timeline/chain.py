@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 SEALS = "SEALS"
+RESPONDERS = "RESPONDERS"  # who may prove by one-time codes that it was them; see stopgap.approvals.responders
+APART = (SEALS, RESPONDERS)  # the chains that are no incident's
 NOTHING = "0" * 64  # what the first entry of a chain names as the hash before it
 SEAL_EVERY = timedelta(hours=1)
 _SEALING = frozenset({"run.finished", "incident.resolved"})

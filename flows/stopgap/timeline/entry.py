@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from stopgap.timeline.locks import Locks
+    from stopgap.timeline.proofs import Proofs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,10 @@ class Timeline(Protocol):
     def locks(self) -> Locks:
         """Which run works on which target, beside the log."""
 
+    @property
+    def proofs(self) -> Proofs:
+        """What is kept beside the log to check one-time codes."""
+
     def append(self, draft: Draft) -> Appended:
         """Append, or return the entry that already has this key."""
 
@@ -85,7 +90,7 @@ class Timeline(Protocol):
         """Return entries of these kinds over all chains, oldest first."""
 
     def chains(self, *, limit: int = 100) -> tuple[str, ...]:
-        """Return the names of chains, the newest first."""
+        """Return the names of the chains of incidents and drills, the newest first."""
 
     def next_number(self, name: str) -> int:
         """Return the next number of a counter (`INC`, `DRILL`); gaps are possible, repeats are not."""

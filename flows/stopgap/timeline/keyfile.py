@@ -36,7 +36,7 @@ def make(home: Path) -> bytes:
     file = home / "timeline.key"
     try:
         make_folder(home)
-        _write_new(file, secrets.token_hex(32) + "\n")
+        write_new(file, secrets.token_hex(32) + "\n")
         return _checked(file.read_text(), str(file))
     except OSError as error:
         raise UsageError(
@@ -45,7 +45,7 @@ def make(home: Path) -> bytes:
         ) from error
 
 
-def _write_new(file: Path, text: str) -> None:
+def write_new(file: Path, text: str) -> None:
     """Write a file that does not exist yet, whole or not at all, and never over another's."""
     new = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:

@@ -21,6 +21,7 @@ from stopgap.clock import SystemClock
 from stopgap.problems import StopgapError
 from stopgap.timeline import chain, following, rows, tables
 from stopgap.timeline.lockstore import PostgresLocks
+from stopgap.timeline.proofstore import PostgresProofs
 from stopgap.timeline.verify import Snapshot, Verdict, verify
 from stopgap.timeline.writing import Writing
 
@@ -87,6 +88,7 @@ class PostgresTimeline:
         self._clock = clock or SystemClock()
         self._process = os.getpid()
         self.locks = PostgresLocks(self._connected, self._clock)
+        self.proofs = PostgresProofs(self._connected)
 
     def append(self, draft: Draft) -> Appended:
         """Append, or return the entry that already has this key."""
@@ -134,9 +136,9 @@ class PostgresTimeline:
         return self._read(query.where(entry.at >= since) if since else query)
 
     def chains(self, *, limit: int = 100) -> tuple[str, ...]:
-        """Return the names of chains, the newest first; SEALS, which is our own, is not among them."""
+        """Return the names of the chains of incidents and drills, the newest first."""
         head = tables.head.c
-        query = select(head.chain).where(head.chain != chain.SEALS).order_by(head.opened.desc(), head.chain.desc()).limit(limit)
+        query = select(head.chain).where(head.chain.not_in(chain.APART)).order_by(head.opened.desc(), head.chain.desc()).limit(limit)
         with self._connected() as connection:
             return tuple(connection.scalars(query))
 
@@ -189,7 +191,7 @@ class PostgresTimeline:
             select(first.c.key, last.c.key)
             .join_from(head, first, (first.c.chain == head.c.chain) & (first.c.number == 1))
             .join(last, (last.c.chain == head.c.chain) & (last.c.number == head.c.number))
-            .where(head.c.chain != chain.SEALS)
+            .where(head.c.chain.not_in(chain.APART))
             .order_by(head.c.opened.desc(), head.c.chain.desc())
             .limit(limit)
         )

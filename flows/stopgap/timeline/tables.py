@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import JSON
 
 metadata = MetaData()
@@ -62,3 +62,32 @@ Index("lock_held", lock.c.target, unique=True, postgresql_where=lock.c.is_held)
 
 # One row: which key the timeline is written with, without giving it away.
 signature = Table("signature", metadata, Column("fingerprint", Text, primary_key=True))
+
+# The secrets of one-time codes, sealed with a key outside the database. Who is enrolled says the chain RESPONDERS; a row alone enrols nobody.
+responder = Table(
+    "responder",
+    metadata,
+    Column("enrolment", Text, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+# A code is good once: `counter` is its number (RFC 6238), `attempt` the answer that it was used for.
+used_code = Table(
+    "used_code",
+    metadata,
+    Column("enrolment", Text, primary_key=True),
+    Column("counter", BigInteger, primary_key=True),
+    Column("attempt", Text, nullable=False, unique=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+)
+
+# Wrong codes of the last hours, to slow guessing down.
+wrong_code = Table(
+    "wrong_code",
+    metadata,
+    Column("attempt", Text, primary_key=True),
+    Column("person", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+)
+Index("wrong_code_of", wrong_code.c.person, wrong_code.c.channel, wrong_code.c.at)
