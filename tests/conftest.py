@@ -1,5 +1,7 @@
 """What every test can ask for."""
 
+import signal
+
 pytest_plugins = [
     "fixtures_cluster",
     "fixtures_engine",
@@ -9,3 +11,9 @@ pytest_plugins = [
     "fixtures_timeline",
     "fixtures_waiting",
 ]
+
+
+def pytest_configure() -> None:
+    """A suite that was started in the background was told to ignore ctrl-C, and so would be every program it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
