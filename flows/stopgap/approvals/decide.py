@@ -13,7 +13,6 @@ from stopgap.clock import format_duration
 from stopgap.incidents import fold
 from stopgap.policy.model import PersonId
 from stopgap.runbook.model import StepId
-from stopgap.timeline.entry import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,10 +135,7 @@ def _roles(roles: tuple[RoleName, ...]) -> str:
 
 def _refuse(timeline: Timeline, run: Run, gate: Gate | None, attempt: Attempt, reason: str) -> Verdict:
     who = attempt.person or "nobody named"
-    draft = Draft(
-        chain=run.incident,
-        incident=run.incident,
-        run=run.id,
+    draft = run.draft(
         step=gate.step if gate else "",
         kind="gate.refused",
         actor=attempt.person or "unknown",
@@ -184,10 +180,7 @@ def _because(reason: str) -> str:
 def _append(  # noqa: PLR0913  an entry's parts
     timeline: Timeline, run: Run, gate: Gate, *, kind: str, actor: str, key: str, text: str, data: Mapping[str, object]
 ) -> None:
-    draft = Draft(
-        chain=run.incident,
-        incident=run.incident,
-        run=run.id,
+    draft = run.draft(
         step=gate.step,
         kind=kind,
         actor=actor,

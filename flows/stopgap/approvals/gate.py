@@ -10,7 +10,6 @@ from stopgap.clock import format_duration, parse_duration
 from stopgap.incidents.model import RunId
 from stopgap.policy.model import PersonId, RoleName
 from stopgap.runbook.model import StepId
-from stopgap.timeline.entry import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,10 +36,7 @@ def ask(  # noqa: PLR0913  each is a part of the question, all by keyword
     last = latest(timeline.of_run(run.id), step)
     number = last.round + 1 if last else 1
     escalate = request.escalate
-    draft = Draft(
-        chain=run.incident,
-        incident=run.incident,
-        run=run.id,
+    draft = run.draft(
         step=step,
         kind="gate.asked",
         actor="stopgap",

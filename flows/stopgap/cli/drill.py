@@ -18,7 +18,6 @@ from stopgap.drills.scenario import Scenario
 from stopgap.incidents.model import Mode
 from stopgap.plan import parameters
 from stopgap.problems import Exit, UsageError
-from stopgap.timeline.entry import Draft
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -108,10 +107,7 @@ def _of_file(what: str) -> Scenario:
 
 
 def _record(timeline: Timeline, run: Run, scenario: Scenario, text: str, *, passed: bool) -> None:
-    draft = Draft(
-        chain=run.incident,
-        incident=run.incident,
-        run=run.id,
+    draft = run.draft(
         kind="drill.scored",
         actor="stopgap",
         text=f"Drill {scenario.name}: {'everything held' if passed else 'not everything held'}",

@@ -14,7 +14,6 @@ from stopgap.clock import format_time
 from stopgap.incidents import fold
 from stopgap.problems import Exit, UsageError
 from stopgap.timeline import open as timelines
-from stopgap.timeline.entry import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,10 +80,7 @@ def _held(found: Sequence[Lock], target: str) -> Lock:
 
 
 def _journal(timeline: Timeline, run: Run, held: Lock, *, who: str, reason: str) -> str:
-    draft = Draft(
-        chain=run.incident,
-        incident=run.incident,
-        run=run.id,
+    draft = run.draft(
         kind="lock.broken",
         actor=who,
         text=f"{who} took {held.target} away from {run.id}: {reason}",

@@ -1,4 +1,4 @@
-"""The two entries about a run as a whole that are written from several places."""
+"""The entries about a run as a whole that are written from several places."""
 
 from __future__ import annotations
 
@@ -6,54 +6,28 @@ from typing import TYPE_CHECKING
 
 from stopgap.incidents import fold
 from stopgap.incidents.model import Run, RunEnd
-from stopgap.timeline.entry import Draft
 
 if TYPE_CHECKING:
-    from stopgap.timeline.entry import Timeline
+    from stopgap.timeline.entry import Draft, Timeline
 
 
 def scheduled(timeline: Timeline, run: Run, flow_run: str) -> str:
     """Journal which flow run carries a run out; return the first that was journalled."""
-    draft = Draft(
-        chain=run.incident,
-        incident=run.incident,
-        run=run.id,
-        kind="run.scheduled",
-        actor="stopgap",
-        text=f"{run.id} handed to Prefect",
-        key=f"run.scheduled/{run.id}",
-        data={"flow_run": flow_run},
-    )
+    text = f"{run.id} handed to Prefect"
+    draft = run.draft("run.scheduled", text, key=f"run.scheduled/{run.id}", data={"flow_run": flow_run})
     return str(timeline.append(draft).entry.data["flow_run"])
 
 
 def abort_asked(timeline: Timeline, run: Run, *, actor: str, why: str) -> str:
     """Journal that a run is to end before its next step; return the first such sentence."""
-    draft = Draft(
-        chain=run.incident,
-        incident=run.incident,
-        run=run.id,
-        kind="run.abort_asked",
-        actor=actor,
-        text=f"{'Somebody' if actor == 'unknown' else actor} ends {run.id}{f': {why}' if why else ''}",
-        key=f"run.abort_asked/{run.id}",
-        data={"reason": why},
-    )
+    text = f"{'Somebody' if actor == 'unknown' else actor} ends {run.id}{f': {why}' if why else ''}"
+    draft = run.draft("run.abort_asked", text, key=f"run.abort_asked/{run.id}", actor=actor, data={"reason": why})
     return timeline.append(draft).entry.text
 
 
 def finished(timeline: Timeline, run: Run, end: RunEnd, text: str, **data: object) -> RunEnd:
     """Journal how a run ended, and that its targets are free; return the first end that was journalled."""
-    end_of_run = Draft(
-        chain=run.incident,
-        incident=run.incident,
-        run=run.id,
-        kind="run.finished",
-        actor="stopgap",
-        text=text,
-        key=f"run.finished/{run.id}",
-        data={"end": str(end), **data},
-    )
+    end_of_run = run.draft("run.finished", text, key=f"run.finished/{run.id}", data={"end": str(end), **data})
     done = timeline.append_all([*_released(fold.find_run(timeline, run.id)), end_of_run])
     return RunEnd(done[-1].entry.data["end"])
 
@@ -63,14 +37,4 @@ def _released(run: Run) -> list[Draft]:
     if not run.locks:
         return []
     targets = sorted(run.locks)
-    draft = Draft(
-        chain=run.incident,
-        incident=run.incident,
-        run=run.id,
-        kind="lock.released",
-        actor="stopgap",
-        text=f"Gave back {', '.join(targets)}",
-        key=f"lock.released/{run.id}",
-        data={"targets": targets},
-    )
-    return [draft]
+    return [run.draft("lock.released", f"Gave back {', '.join(targets)}", key=f"lock.released/{run.id}", data={"targets": targets})]

@@ -11,7 +11,6 @@ from stopgap.engine import hiding
 from stopgap.incidents import fold
 from stopgap.incidents.model import Mode, StepRecord
 from stopgap.plan import prepare
-from stopgap.timeline.entry import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,10 +94,7 @@ class Work:
 
     def _append(self, kind: str, text: str, *, step: StepId | None, key: str, actor: str, data: Mapping[str, Any]) -> Appended:  # noqa: PLR0913  an entry's parts
         run, secrets = self.run(), self.secrets
-        draft = Draft(
-            chain=run.incident,
-            incident=run.incident,
-            run=run.id,
+        draft = run.draft(
             step=step or "",
             kind=kind,
             actor=actor,

@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NewType
 
+from stopgap.timeline.entry import Draft
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -103,3 +105,11 @@ class Run:
     steps: Mapping[StepId, StepRecord] = field(default_factory=dict)
     end: RunEnd | None = None
     ended_at: datetime | None = None
+
+    def draft(  # noqa: PLR0913  an entry's parts
+        self, kind: str, text: str, *, key: str = "", step: str = "", actor: str = "stopgap", data: Mapping[str, Any] | None = None
+    ) -> Draft:
+        """Return an entry about this run, to be appended to its incident's chain."""
+        return Draft(
+            chain=self.incident, incident=self.incident, run=self.id, step=step, kind=kind, actor=actor, text=text, key=key, data=data or {}
+        )
