@@ -40,7 +40,7 @@ def test_prefects_own_worker_carries_a_runbook_out(bench: Bench, prefect_server:
         done = subprocess.run(command, cwd=bench.folder, env=env, capture_output=True, text=True, timeout=200, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    prefect("work-pool", "create", "stopgap", "--type", "process")
+    prefect("work-pool", "create", "stopgap", "--type", "process", "--overwrite")
     prefect("deploy", "--all")
     api = Api(url=prefect_server.api_url, auth=prefect_server.auth)
     start.schedule(bench.timeline, api, work.run())
