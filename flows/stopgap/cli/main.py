@@ -24,6 +24,7 @@ VERBS = {
     "reject": "reject the change that a run waits with",
     "abort": "end a run before its next step",
     "undo": "take back what an ended run did",
+    "incident": "who holds which role in an incident; hand roles over",
     "locks": "which run works on what; break a lock",
     "responder": "enrol people for the one-time codes that prove who decides",
     "timeline": "show, follow, export, verify, back up, restore",
