@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from stopgap.actions.contract import Action, Change, Context, Effect, Outcome, Probe, Risk, Target, Undoes, action
 
@@ -23,7 +25,7 @@ class Ping:
     permissions: ClassVar[Mapping[str, Any]] = {}
     outputs: ClassVar[Mapping[str, str]] = {}
 
-    word: str
+    word: Annotated[str, Field(description="What it says.")]
 
     def targets(self) -> frozenset[Target]:
         return frozenset()

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+import foreign_action
 import jsonschema
 import pytest
+from pydantic import Field
 
 from stopgap.actions import reference, registry, schemas
 from stopgap.actions.arguments import ArgumentsError
 from stopgap.actions.basic import Note, Wait
 from stopgap.actions.checks import faults_of
+from stopgap.actions.contract import action
 from stopgap.actions.kubernetes.scale import Scale
 
 SCHEMAS = Path(__file__).parents[2] / "schemas" / "actions"
@@ -122,7 +126,7 @@ def test_a_class_that_breaks_the_contract_is_told_all_of_it() -> None:
     class Careless:
         name: ClassVar[str] = "other"
         effect: ClassVar[str] = "reads"
-        undoes: ClassVar[str] = "yes"
+        undoes: ClassVar[str] = "perhaps"
         waits: ClassVar[int] = 1
 
     faults = faults_of(Careless, "careless")
@@ -130,28 +134,111 @@ def test_a_class_that_breaks_the_contract_is_told_all_of_it() -> None:
     assert "its `name` is 'other'; 'careless' is needed" in faults
     assert "its `risk` is None; allowed is 'low' or 'high'" in faults
     assert "its `waits` is 1; allowed is False or True" in faults
-    assert "it only reads and says that it can be undone; `undoes` must be 'no'" in faults
+    assert "its `undoes` is 'perhaps'; allowed is 'yes' or 'no' or 'depends'" in faults
     assert "it has no method `probe`" in faults
 
 
-def test_an_action_of_another_package_comes_by_its_entry_point(tmp_path: Path) -> None:
-    source = Path(__file__).with_name("foreign_action.py").read_text()
-    (tmp_path / "foreign_action.py").write_text(source)
-    info = tmp_path / "foreign-1.0.dist-info"
+def installed(folder: Path, package: str, *points: str) -> None:
+    """Put a package with these entry points into a folder, as pip would."""
+    (folder / "foreign_action.py").write_text(Path(__file__).with_name("foreign_action.py").read_text())
+    info = folder / f"{package}-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[stopgap.actions]\nforeign.ping = foreign_action:Ping\nforeign.bad = foreign_action:nothing\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("\n".join(["[stopgap.actions]", *points, ""]))
+
+
+def ran(folder: Path, code: str) -> tuple[str, str]:
+    code = f"from stopgap.actions import registry\n{code}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env={"PYTHONPATH": str(folder)})
+    return done.stdout, done.stderr
+
+
+def test_an_action_of_another_package_comes_by_its_entry_point(tmp_path: Path) -> None:
+    installed(tmp_path, "foreign", "foreign.ping = foreign_action:Ping", "foreign.bad = foreign_action:nothing")
     code = (
-        "from stopgap.actions import registry\n"
         "print('foreign.ping' in registry.names(), registry.build('foreign.ping', {'word': 'hi'}))\n"
         "try: registry.find('foreign.bad')\n"
         "except registry.BrokenActionError as error: print(error)\n"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env={"PYTHONPATH": str(tmp_path)})
-    assert (ran.stdout, ran.stderr) == (
+    assert ran(tmp_path, code) == (
         (
             "True Ping(word='hi')\n"
             'The action "foreign.bad" (foreign_action:nothing) does not keep the contract:\n  it is None; a class is needed\n'
         ),
         "",
     )
+
+
+def test_two_actions_of_one_name_are_an_error_that_names_both(tmp_path: Path) -> None:
+    installed(tmp_path, "foreign", "foreign.ping = foreign_action:Ping", "foreign.ping = foreign_action:Pong")
+    installed(tmp_path, "other", "kubernetes.scale = foreign_action:Ping")
+    code = (
+        "for name in ('foreign.ping', 'kubernetes.scale'):\n"
+        "    try: registry.find(name)\n"
+        "    except registry.BrokenActionError as error: print(error)\n"
+        "print(registry.find('note'))\n"
+    )
+    out, err = ran(tmp_path, code)
+    assert (sorted(out.splitlines()), err) == (
+        [
+            "<class 'stopgap.actions.basic.Note'>",
+            'There are 2 actions named "foreign.ping": the package foreign 1.0 (foreign_action:Ping) and the package foreign 1.0 (foreign_action:Pong).',
+            'There are 2 actions named "kubernetes.scale": stopgap itself (stopgap.actions.kubernetes.scale:Scale) and the package other 1.0 (foreign_action:Ping).',
+            "Uninstall one of the packages, or rename its action.",
+            "Uninstall one of the packages, or rename its action.",
+        ],
+        "",
+    )
+
+
+def changed(**members: Any) -> type:
+    """The foreign action with other members."""
+    return type("Ping", (foreign_action.Ping,), {"__doc__": "Say a word.", **members})
+
+
+@pytest.mark.parametrize(
+    ("members", "fault"),
+    [
+        ({"permissions": {"kubernetes": ["pods"]}}, "is no RBAC rule; give apiGroups, resources and verbs"),
+        ({"permissions": {"kubernetes": [{"apiGroups": [""], "resources": ["pods"]}]}}, 'has no "verbs"'),
+        (
+            {"permissions": {"kubernetes": [{"apiGroups": [""], "resources": ["pods"], "verbs": "get"}]}},
+            "has 'get' as \"verbs\"; a list of texts is needed",
+        ),
+        (
+            {"permissions": {"kubernetes": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "resourceNames": ["{pod}"]}]}},
+            "names the argument {pod}, which it does not take",
+        ),
+        ({"permissions": {"aws": ["UpdateService"]}}, 'is no IAM action; write it like "ecs:UpdateService"'),
+        ({"permissions": {"aws": "ecs:UpdateService"}}, "a list of rules is needed"),
+        ({"permissions": {"aws": [{"actions": ["ecs:*"], "resources": ["*"], "extra": 1}]}}, 'has an unknown key "extra"'),
+        ({"apply": foreign_action.Ping.undo}, "its `apply` takes (change); (context, change) is needed"),
+        ({"default_timeout": timedelta(0)}, "its `default_timeout` is 0:00:00; a time longer than nothing is needed"),
+        ({"undoes": "yes"}, "it only reads and says that it can be undone; `undoes` must be 'no'"),
+        ({"effect": "changes", "waits": True}, "it changes something and says that it only waits; `waits` must be False"),
+        ({"outputs": {"word": ""}}, "its output 'word' has no sentence that says what it is"),
+    ],
+)
+def test_what_breaks_the_contract_is_found_at_registration(members: dict[str, Any], fault: str) -> None:
+    (found,) = faults_of(changed(**members), "foreign.ping")
+    assert found.endswith(fault)
+
+
+def test_fields_without_a_checkable_type_or_a_description_are_found_at_registration() -> None:
+    @action
+    class Odd(foreign_action.Ping):
+        """Say a word."""
+
+        where: int
+        how: Annotated[threading.Lock, Field(description="A lock.")]
+
+    (fault,) = faults_of(Odd, "foreign.ping")
+    assert fault.startswith("the types of its fields cannot be checked: ")
+
+    @action
+    class Bare(foreign_action.Ping):
+        """Say a word."""
+
+        where: int
+
+    assert faults_of(Bare, "foreign.ping") == ("its field 'where' has no description; write Annotated[type, Field(description=...)]",)

@@ -158,7 +158,8 @@ class Action(Protocol):
     """One thing a step can do. Class variables are checked when the action registers.
 
     `waits` marks an action that only waits for a condition: a dry run reads it once and says `not_checked`. `permissions` are the system's
-    own words for what `plan` and `apply` need: `{"kubernetes": [{"apiGroups": [...], "resources": [...], "verbs": [...]}]}`, `{"aws": ["ecs:UpdateService"]}`.
+    own words for what its calls need, its undo included: `{"kubernetes": [{"apiGroups": [...], "resources": [...], "verbs": [...]}]}`,
+    `{"aws": ["ecs:UpdateService"]}`; all their shapes are in `stopgap.actions.permissions`.
     `outputs` names the keys of `Outcome.data` with a sentence each; expressions may read no others. `default_timeout` holds when the step names none.
     `confirms` marks an action that a human carries out: the engine asks at a gate whether it is done, and never calls it done by itself.
     """

@@ -10,6 +10,7 @@ import difflib
 import functools
 import importlib
 import importlib.util
+from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ class MissingExtraError(StopgapError):
 
 
 class BrokenActionError(StopgapError):
-    """An action does not keep the contract."""
+    """An action does not keep the contract, or has a name that another one has."""
 
 
 def names() -> tuple[str, ...]:
@@ -78,15 +79,35 @@ def build(name: str, arguments: Mapping[str, Any], *, defaults: Mapping[str, Any
 
 
 def _place(name: str) -> Place:
-    place = ACTIONS.get(name) or _foreign().get(name)
-    if place is None:
+    own, foreign = ACTIONS.get(name), _foreign().get(name, ())
+    found = [*([own] if own else []), *(each.place for each in foreign)]
+    if not found:
         near = difflib.get_close_matches(name, names(), n=1)
         hint = f' Did you mean "{near[0]}"?' if near else ""
         raise UnknownActionError(f'There is no action "{name}".{hint} The actions are {", ".join(names())}.')
-    return place
+    if len(found) > 1:
+        sources = [*([f"stopgap itself ({own.module}:{own.name})"] if own else []), *map(str, foreign)]
+        raise BrokenActionError(
+            f'There are {len(found)} actions named "{name}": {" and ".join(sources)}.\nUninstall one of the packages, or rename its action.'
+        )
+    return found[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Foreign:
+    """An action of another package, and which."""
+
+    place: Place
+    package: str
+
+    def __str__(self) -> str:
+        return f"the package {self.package} ({self.place.module}:{self.place.name})"
 
 
 @functools.cache
-def _foreign() -> Mapping[str, Place]:
-    points = metadata.entry_points(group=GROUP)
-    return {point.name: Place(point.module, point.attr) for point in points if point.name not in ACTIONS}
+def _foreign() -> Mapping[str, tuple[_Foreign, ...]]:
+    found: dict[str, tuple[_Foreign, ...]] = {}
+    for point in metadata.entry_points(group=GROUP):
+        package = f"{point.dist.name} {point.dist.version}" if point.dist else "that is not known"
+        found[point.name] = (*found.get(point.name, ()), _Foreign(Place(point.module, point.attr), package))
+    return found
