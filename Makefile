@@ -1,5 +1,5 @@
 # make demo   sets everything up and shows a runbook mitigating an incident (ARGS=--yes approves by itself)
-# make test   sets everything up and runs the tests (ARGS goes to pytest)
+# make test   sets everything up and runs the tests, as many files at once as there are processors, at most four (ARGS goes to pytest; --numprocesses=0 for one by one)
 # make check  ruff, mypy --strict, import-linter
 # demo and test run without your PREFECT_*, KUBECONFIG, AWS_* and proxy settings, in a home of their own, and reach loopback alone (.ci/alone).
 .PHONY: demo test check setup lock format
@@ -11,7 +11,7 @@ demo: $(STAMP)
 	@.ci/alone $(BIN)/stopgap demo $(ARGS)
 
 test: $(STAMP)
-	@.ci/alone $(BIN)/python -m pytest $(ARGS)
+	@.ci/alone $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
