@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from stopgap import document, schema
 from stopgap.clock import parse_duration
-from stopgap.policy.model import ApprovalRules, Cluster, ClusterName, Limits, LockRules, Person, PersonId, Policy, Role, RoleName
+from stopgap.policy.model import (
+    Account,
+    AccountName,
+    ApprovalRules,
+    Cluster,
+    ClusterName,
+    Limits,
+    LockRules,
+    Person,
+    PersonId,
+    Policy,
+    Role,
+    RoleName,
+)
 from stopgap.problems import ProblemsError
 
 if TYPE_CHECKING:
@@ -37,7 +50,7 @@ def find(start: Path) -> Path | None:
 def check(found: Document) -> tuple[Policy | None, list[Problem]]:
     """Return the policy of a document, or None and its mistakes."""
     problems = schema.check(found, "policy")
-    problems += _unknown_people(found) if not problems else []
+    problems += [*_unknown_people(found), *_roles_elsewhere(found)] if not problems else []
     return (None, problems) if problems else (_policy(found), [])
 
 
@@ -51,6 +64,13 @@ def _unknown_people(found: Document) -> Iterator[Problem]:
         if role not in found.data["roles"]:
             hint = schema.nearest(role, found.data["roles"]) or f"the roles are {schema.listed(found.data['roles'], last='and')}"
             yield found.problem(("approvals", "high_risk", index), f'there is no role "{role}"', "unknown-role", hint=hint)
+
+
+def _roles_elsewhere(found: Document) -> Iterator[Problem]:
+    for name, account in found.data.get("accounts", {}).items():
+        if account.get("role", "").split(":")[4:5] not in ([], [account["id"]]):
+            hint = f"the account's id is {account['id']}"
+            yield found.problem(("accounts", name, "role"), "this role is in another account", "other-account", hint=hint)
 
 
 def _named_people(data: Mapping[str, Any]) -> Iterator[tuple[document.KeyPath, str]]:
@@ -72,6 +92,7 @@ def _policy(found: Document) -> Policy:
         teams={name: tuple(map(PersonId, members)) for name, members in data.get("teams", {}).items()},
         roles={RoleName(name): _role(RoleName(name), lists) for name, lists in data["roles"].items()},
         clusters={ClusterName(name): _cluster(name, value, found.path) for name, value in data.get("clusters", {}).items()},
+        accounts={AccountName(name): _account(name, value, found.path) for name, value in data.get("accounts", {}).items()},
         prometheus=dict(data.get("prometheus", {})),
         limits=_limits(data.get("limits", {})),
         approvals=_approvals(data.get("approvals", {})),
@@ -87,16 +108,22 @@ def _role(name: RoleName, lists: Mapping[str, list[str]]) -> Role:
 
 
 def _cluster(name: str, value: Mapping[str, Any], policy: Path) -> Cluster:
-    def located(key: str) -> Path | None:
-        return policy.absolute().parent / Path(value[key]).expanduser() if key in value else None
-
     return Cluster(
         name=ClusterName(name),
-        kubeconfig=located("kubeconfig"),
+        kubeconfig=_located(value, "kubeconfig", policy),
         context=value.get("context", ""),
-        read_only=located("read_only"),
+        read_only=_located(value, "read_only", policy),
         in_cluster=value.get("in_cluster", False),
     )
+
+
+def _account(name: str, value: Mapping[str, Any], policy: Path) -> Account:
+    files = {key: _located(value, key, policy) for key in ("config", "credentials")}
+    return Account(name=AccountName(name), **{**value, **files})
+
+
+def _located(value: Mapping[str, Any], key: str, policy: Path) -> Path | None:
+    return policy.absolute().parent / Path(value[key]).expanduser() if key in value else None
 
 
 def _limits(value: Mapping[str, Any]) -> Limits:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PersonId = NewType("PersonId", str)
 RoleName = NewType("RoleName", str)
 ClusterName = NewType("ClusterName", str)
+AccountName = NewType("AccountName", str)
 
 
 class Severity(enum.StrEnum):
@@ -64,6 +65,25 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """An AWS account in one region, under the name runbooks use.
+
+    `id` is the account's number: credentials of another account are refused. `profile` is one of the AWS configuration, empty for the
+    machine's own credentials; `role` is assumed with them. `read_only` is the profile of dry runs and drills, if there is one.
+    """
+
+    name: AccountName
+    id: str
+    region: str
+    profile: str = ""
+    role: str = ""
+    read_only: str = ""
+    config: Path | None = None
+    credentials: Path | None = None
+    endpoint_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How far a step may go. None means: no limit of that kind.
 
@@ -102,6 +122,7 @@ class Policy:
     teams: Mapping[str, tuple[PersonId, ...]] = field(default_factory=dict)
     roles: Mapping[RoleName, Role] = field(default_factory=dict)
     clusters: Mapping[ClusterName, Cluster] = field(default_factory=dict)
+    accounts: Mapping[AccountName, Account] = field(default_factory=dict)
     prometheus: Mapping[str, str] = field(default_factory=dict)  # name -> base URL; "default" is used when a step names none
     limits: Limits = field(default_factory=Limits)
     approvals: ApprovalRules = field(default_factory=ApprovalRules)

@@ -1,4 +1,4 @@
-"""Where a step acts, and how far: clusters and Prometheus servers that policy.yaml names, within its limits."""
+"""Where a step acts, and how far: clusters, accounts and Prometheus servers that policy.yaml names, within its limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check(found: Document, known: Known) -> Iterator[Problem]:
-    """Literal clusters, servers, namespaces and replicas of every call; each mistake in `defaults` once."""
+    """Literal clusters, accounts, servers, namespaces and replicas of every call; each mistake in `defaults` once."""
     if known.policy is None or known.actions is None:
         return
     said = set()
@@ -34,6 +34,9 @@ def _call(found: Document, call: outline.CallOutline, action: ActionSchema, poli
     cluster = _literal(values.get("cluster")) if "cluster" in action.fields else None
     if isinstance(cluster, str) and cluster not in policy.clusters:
         yield _unknown(found, _path(call, "cluster"), "cluster", cluster, [str(name) for name in policy.clusters])
+    account = _literal(values.get("account")) if "account" in action.fields else None
+    if isinstance(account, str) and account not in policy.accounts:
+        yield _unknown(found, _path(call, "account"), "account", account, [str(name) for name in policy.accounts])
     server = _literal(values.get("server", "default")) if action.name.startswith("prometheus.") else None
     if isinstance(server, str) and server not in policy.prometheus:
         path = _path(call, "server") if "server" in values else (*call.path, "uses")
