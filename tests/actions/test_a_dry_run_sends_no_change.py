@@ -43,7 +43,8 @@ def shop(cluster: Place) -> Place:
 
 
 def test_every_action_of_the_catalogue_has_its_place_in_this_test(shop: Place, proxy: Proxy) -> None:
-    assert set(arguments_of(shop, "http://localhost")) == set(ACTIONS)
+    elsewhere = {name for name in ACTIONS if name.startswith("aws.")}  # tests/aws tries them on a server of their own
+    assert set(arguments_of(shop, "http://localhost")) == set(ACTIONS) - elsewhere
     assert proxy.seen == []
 
 

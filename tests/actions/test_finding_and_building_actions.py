@@ -19,6 +19,7 @@ from pydantic import Field
 from stopgap.actions import reference, registry, schemas
 from stopgap.actions.arguments import ArgumentsError
 from stopgap.actions.basic import Note, Wait
+from stopgap.actions.catalogue import ACTIONS
 from stopgap.actions.checks import faults_of
 from stopgap.actions.contract import action
 from stopgap.actions.kubernetes.scale import Scale
@@ -30,13 +31,13 @@ HERE = {"cluster": "prod", "namespace": "shop"}
 def test_every_action_of_the_catalogue_keeps_the_contract() -> None:
     found = {name: registry.find(name) for name in registry.names()}
     assert {name: action.name for name, action in found.items()} == {name: name for name in found}
-    assert len(found) == 11
+    assert set(found) >= set(ACTIONS)
 
 
 def test_an_unknown_action_names_the_nearest_one() -> None:
     with pytest.raises(
         registry.UnknownActionError,
-        match=r'^There is no action "kubernetes.scail". Did you mean "kubernetes.scale"\? The actions are http.wait, ',
+        match=r'^There is no action "kubernetes.scail". Did you mean "kubernetes.scale"\? The actions are aws.alb_shift, ',
     ):
         registry.find("kubernetes.scail")
 

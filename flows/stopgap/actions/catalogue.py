@@ -19,7 +19,18 @@ def _kubernetes(module: str, name: str) -> Place:
     return Place(f"stopgap.actions.kubernetes.{module}", name, extra="kubernetes", library="kubernetes")
 
 
+def _aws(module: str, name: str) -> Place:
+    return Place(f"stopgap.actions.aws.{module}", name, extra="aws", library="botocore")
+
+
 ACTIONS = {
+    "aws.alb_shift": _aws("alb", "AlbShift"),
+    "aws.asg_scale": _aws("autoscaling", "AsgScale"),
+    "aws.ecs_rollback": _aws("ecs_rollback", "EcsRollback"),
+    "aws.ecs_scale": _aws("ecs", "EcsScale"),
+    "aws.lambda_rollback": _aws("lambdas", "LambdaRollback"),
+    "aws.lambda_throttle": _aws("lambdas", "LambdaThrottle"),
+    "aws.route53_shift": _aws("route53", "Route53Shift"),
     "http.wait": Place("stopgap.actions.http", "HttpWait"),
     "kubernetes.restart": _kubernetes("restart", "Restart"),
     "kubernetes.rollback": _kubernetes("rollback", "Rollback"),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from stopgap import clock
-from stopgap.policy.model import ClusterName
+from stopgap.policy.model import AccountName, ClusterName
 
 
 def _read_duration(value: Any) -> Any:
@@ -30,6 +30,9 @@ _DNS_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 
 Cluster = Annotated[
     ClusterName, Field(min_length=1, description="A cluster's name in policy.yaml; the current context of a kubeconfig is never used.")
+]
+Account = Annotated[
+    AccountName, Field(min_length=1, description="An AWS account's name in policy.yaml, which says its region; AWS_PROFILE is never used.")
 ]
 Namespace = Annotated[str, Field(pattern=_DNS_NAME, max_length=63, description="The namespace. It has no default inside an action.")]
 ObjectName = Annotated[str, Field(pattern=_DNS_NAME, max_length=253)]

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Address = tuple[str, int] | str  # a host and a port, or the path of a Unix socket
 
 HTTP_METHODS = frozenset({"GET", "HEAD"})
+# A signed address carries the right to do something in itself, and AWS does much by GET.
+SIGNATURES = frozenset({"x-amz-signature", "x-amz-credential", "x-goog-signature", "awsaccesskeyid", "signature", "sig"})
 # They go out as GET or POST and run or reach something inside the cluster.
 ACTING_SUBRESOURCES = frozenset({"exec", "attach", "portforward", "proxy"})
 # Only the API server's own groups are known to honour dryRun; an aggregated API may not.
@@ -55,6 +57,12 @@ def check_http(method: str, url: str) -> None:
     if method.upper() not in HTTP_METHODS:
         raise DryRunViolation(
             f"A dry run tried {method.upper()} {url}; it may send only {' and '.join(sorted(HTTP_METHODS))}. Nothing was sent."
+        )
+    parts = urlsplit(url)
+    if SIGNATURES & {key.lower() for key in parse_qs(parts.query, keep_blank_values=True)}:
+        raise DryRunViolation(
+            f"A dry run tried {method.upper()} {parts.scheme}://{parts.netloc}{parts.path} with a signature; what that does cannot be told. "
+            f"Nothing was sent."
         )
 
 

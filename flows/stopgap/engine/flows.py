@@ -94,7 +94,6 @@ async def _carry_out(runbook: Runbook, parameters: dict[str, Any]) -> State[Any]
         work = _work(timeline, runbook, policy, run, parameters)
         stage = PrefectStage(work=work, flow_run=context.flow_run.id)
         end = await runs.carry_out(work, stage)
-        await stage.hear_late()
         text = await asyncio.to_thread(_last_words, work)
     return _state(end, run.mode, text)
 

@@ -91,7 +91,7 @@ def _look_after(api: Api, timeline: Timeline, clock: Clock, run: Run, active: Co
     if UUID(run.flow_run) in active:
         return
     gate = _newest_gate(timeline, run)
-    if gate and found.state == "PAUSED":  # otherwise an answer may lie unread, and the run settles it when it has read that
+    if gate:
         gate = decide.settle(timeline, clock, run=run, gate=gate)
         decide.escalate(timeline, clock, run=run, gate=gate)
     if _may_go_on(timeline, run, gate, found):
