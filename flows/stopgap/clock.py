@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 DURATION = r"(?:[0-9]+d)?(?:[0-9]+h)?(?:[0-9]+m)?(?:[0-9]+(?:\.[0-9]+)?s)?"
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _PARTS = re.compile(r"(?:(?P<days>[0-9]+)d)?(?:(?P<hours>[0-9]+)h)?(?:(?P<minutes>[0-9]+)m)?(?:(?P<seconds>[0-9]+(?:\.[0-9]+)?)s)?")
 
 
@@ -18,7 +19,7 @@ class Clock(Protocol):
         """Return this moment, aware, in UTC."""
 
     def monotonic(self) -> float:
-        """Return seconds that never run backwards, for measuring how long something took."""
+        """Return seconds that never run backwards, for measuring how long something took; they go on while the machine sleeps, if it can."""
 
     def sleep(self, seconds: float) -> None:
         """Wait so many seconds."""
@@ -32,8 +33,8 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return seconds that never run backwards."""
-        return time.monotonic()
+        """Return seconds that never run backwards, not even while the machine sleeps where its system counts them."""
+        return time.clock_gettime(_STEADY)
 
     def sleep(self, seconds: float) -> None:
         """Wait so many seconds."""

@@ -11,9 +11,9 @@ from fixtures_engine import carry_out, statuses, texts
 from stopgap.actions.contract import Context, Probe
 from stopgap.actions.kubernetes import scale
 from stopgap.approvals.model import Answer
-from stopgap.engine.work import TakenOverError
 from stopgap.incidents.model import RunEnd
 from stopgap.testing import ScriptedStage
+from stopgap.timeline.leases import TakenOverError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

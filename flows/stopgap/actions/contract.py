@@ -16,17 +16,19 @@ import enum
 import hashlib
 import json
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NewType, Protocol, Self, TypeVar, dataclass_transform, runtime_checkable
 
 from stopgap.problems import StopgapError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime, timedelta
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from stopgap.clock import Clock
     from stopgap.policy.model import Policy
 
+LONGEST_CALL = timedelta(seconds=30)  # the longest that one request that may change something takes
 Target = NewType("Target", str)  # kubernetes/prod/shop/deployment/checkout
 Effect = Literal["reads", "changes"]
 Risk = Literal["low", "high"]
@@ -142,6 +144,7 @@ class Context:
     deadline: datetime
     mark: str
     mode: Literal["live", "dry"] = "live"
+    permit: Callable[[float], float] = float  # of the seconds a request wants, how many it may take; raises when nothing may be sent
 
     @property
     def is_dry(self) -> bool:
@@ -151,6 +154,16 @@ class Context:
     def seconds_left(self) -> float:
         """Seconds until the deadline, never negative."""
         return max(0.0, (self.deadline - self.clock.now()).total_seconds())
+
+    def sending(self, wanted: float = LONGEST_CALL.total_seconds()) -> float:
+        """Call right before a request leaves that may change something; returns how many seconds it may take, at most those wanted.
+
+        TemporaryError when nothing may be sent: the deadline has passed, or this process cannot show that the run is still its own.
+        """
+        left = self.seconds_left()
+        if left <= 0:
+            raise TemporaryError("The step's deadline has passed; nothing was sent.")
+        return self.permit(min(wanted, left))
 
 
 @runtime_checkable

@@ -71,6 +71,7 @@ def command(  # noqa: PLR0913  one for each option
             prunes=prunes,
             patience=patience,
             sweep=sweep.Sweeper(api.Api.of_environment(), timeline, SystemClock()),
+            give_back=timeline.leases.give_back,
             on_ready=_teller(ready),
         )
         asyncio.run(_until_told(options))

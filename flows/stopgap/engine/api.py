@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from stopgap.clock import format_time
@@ -11,7 +12,6 @@ from stopgap.problems import StopgapError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     import httpx
 
@@ -28,13 +28,14 @@ class NotFoundError(StopgapError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowRun:
-    """What Prefect says of a flow run: its state's type (PAUSED, RUNNING, ...), name and message, and how often it began."""
+    """What Prefect says of a flow run: its state's type (PAUSED, RUNNING, ...), name, message and moment, and how often it began."""
 
     id: str
     state: str
     state_name: str
     message: str
     turns: int
+    since: datetime | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -77,6 +78,7 @@ class Api:
             state_name=state.get("name", ""),
             message=state.get("message") or "",
             turns=found.get("run_count", 0),
+            since=datetime.fromisoformat(state["timestamp"]) if state.get("timestamp") else None,
         )
 
     def reschedule(self, flow_run: str, *, name: str, at: datetime | None = None) -> None:

@@ -9,6 +9,7 @@ from stopgap.actions.contract import Change, ConflictError, InDoubtError, Perman
 from stopgap.engine.work import LOOK
 from stopgap.plan import limits
 from stopgap.runbook.model import Status
+from stopgap.timeline.leases import TakenOverError
 
 if TYPE_CHECKING:
     from stopgap.actions.contract import Action
@@ -45,6 +46,8 @@ def make(work: Work, part: Part, action: Action, change: Change) -> None:
     context = work.context(mark=work.mark(step.id, number), within=step.timeout or action.default_timeout)
     try:
         outcome = action.apply(context, change)
+    except TakenOverError:
+        raise
     except TemporaryError as error:
         _nothing_happened(work, part, error, number)
     except PermanentError as error:

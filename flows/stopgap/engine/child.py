@@ -6,10 +6,12 @@ import asyncio
 import importlib
 import inspect
 import signal
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stopgap.engine import lifeline
+from stopgap.engine import lease, lifeline
+from stopgap.timeline.leases import TakenOverError
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -23,10 +25,11 @@ READY = "ready"
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Which flow run to execute, and where its flow is: a deployment's entrypoint."""
+    """Which flow run to execute, and where its flow is: a deployment's entrypoint. `holder` names this process in the leases."""
 
     flow_run: UUID
     entrypoint: str
+    holder: str
 
 
 def serve_one(inbox: Connection) -> None:
@@ -43,6 +46,7 @@ def serve_one(inbox: Connection) -> None:
         except (EOFError, OSError):
             return  # dismissed
         lifeline.hold(inbox.fileno())
+        lease.devote(order.holder)
         flow_run = client.read_flow_run(order.flow_run)
         flow = _load(client, order)
     if flow is not None:
@@ -58,8 +62,12 @@ def execute(flow: Flow[..., Any], flow_run: FlowRun) -> None:
         running = run_flow(flow, flow_run=flow_run, return_type="state")
         if inspect.iscoroutine(running):
             asyncio.run(running)
-    except (Abort, Pause):
-        return  # suspended at a gate, or somebody ended the run before it began
+    except Abort as error:
+        if isinstance(error.__cause__, TakenOverError):
+            sys.exit(lease.TAKEN_OVER)
+        return  # somebody ended the run before it began
+    except Pause:
+        return  # suspended at a gate
 
 
 def load(entrypoint: str) -> Flow[..., Any]:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Claim:
     """A run in our hands. `crashes` counts how often in a row its process died; `is_handed_back` that Prefect schedules it again.
 
-    `token` is also in the message of the Pending state with which the run was taken: it tells our run from one that another worker took.
+    `token` is also in the message of the Pending state with which the run was taken: it tells our run from one that another worker took. And it
+    is the name under which the run's process has its lease, so that the lease of one known to be dead can be given back.
     """
 
     flow_run: UUID
@@ -42,7 +43,7 @@ class Claims:
     def take(self, flow_run: UUID) -> Claim:
         """Write down that we are about to execute this run."""
         known = self._claims.get(flow_run, Claim(flow_run=flow_run))
-        return self._write(replace(known, token=secrets.token_hex(4), is_handed_back=False))
+        return self._write(replace(known, token=secrets.token_hex(8), is_handed_back=False))
 
     def hand_back(self, claim: Claim, *, crashes: int) -> None:
         """Write down that Prefect schedules the run again, after so many crashes in a row."""

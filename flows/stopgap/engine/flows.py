@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from prefect import Flow
 from prefect.context import FlowRunContext
+from prefect.exceptions import Abort
 from prefect.states import Completed, Failed
 
 from stopgap import home
 from stopgap.actions import guard
 from stopgap.clock import SystemClock
-from stopgap.engine import deploy, form, journal
+from stopgap.engine import deploy, form, journal, lease
 from stopgap.engine import run as runs
 from stopgap.engine.prefect_stage import PrefectStage
 from stopgap.engine.work import Work
@@ -26,6 +28,7 @@ from stopgap.policy import load as policies
 from stopgap.problems import StopgapError
 from stopgap.runbook import load as runbooks
 from stopgap.timeline import open as timelines
+from stopgap.timeline.leases import TakenOverError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import State
 
+    from stopgap.engine.lease import Hold
     from stopgap.policy.model import Policy
     from stopgap.runbook.model import Parameter, Runbook
     from stopgap.timeline.entry import Timeline
@@ -87,15 +91,24 @@ async def _carry_out(runbook: Runbook, parameters: dict[str, Any]) -> State[Any]
         carrier = await asyncio.to_thread(journal.scheduled, timeline, run, str(context.flow_run.id))
         if carrier != str(context.flow_run.id):
             return Failed(name="NotItsRun", message=f"{run.id} is carried out by another flow run, {carrier}; nothing was done here.")
-        if refusal := _refusal(runbook, run, parameters):
-            return _state(await asyncio.to_thread(journal.finished, timeline, run, RunEnd.FAILED, refusal), run.mode, refusal)
-        if run.mode is not Mode.LIVE:
-            guard.forbid_changes(allow=_prefect_address())
-        work = _work(timeline, runbook, policy, run, parameters)
-        stage = PrefectStage(work=work, flow_run=context.flow_run.id)
-        end = await runs.carry_out(work, stage)
-        text = await asyncio.to_thread(_last_words, work)
-    return _state(end, run.mode, text)
+        try:
+            with ExitStack() as stack:
+                hold = await asyncio.to_thread(stack.enter_context, lease.held(timeline, run.id, clock=SystemClock()))
+                work = _work(hold, runbook, policy, run, parameters)
+                return await _held(work, context.flow_run.id, refusal=_refusal(runbook, run, parameters))
+        except TakenOverError as error:
+            raise Abort(str(error)) from error  # the flow run's state is the other process's matter
+
+
+async def _held(work: Work, flow_run: UUID, *, refusal: str) -> State[Any]:
+    """Carry a run out that is ours."""
+    if refusal:
+        end = await asyncio.to_thread(journal.finished, work.timeline, work.run(), RunEnd.FAILED, refusal)
+        return _state(end, work.mode, refusal)
+    if work.mode is not Mode.LIVE:
+        guard.forbid_changes(allow=_prefect_address())
+    end = await runs.carry_out(work, PrefectStage(work=work, flow_run=flow_run))
+    return _state(end, work.mode, await asyncio.to_thread(_last_words, work))
 
 
 def _identify(timeline: Timeline, runbook: Runbook, flow_run: UUID, parameters: dict[str, Any]) -> Run:
@@ -128,10 +141,12 @@ def _secret(parameter: Parameter, given: Mapping[str, Any]) -> Any:
     return parameter.schema.get("default") if found is None else found
 
 
-def _work(timeline: Timeline, runbook: Runbook, policy: Policy, run: Run, given: Mapping[str, Any]) -> Work:
+def _work(hold: Hold, runbook: Runbook, policy: Policy, run: Run, given: Mapping[str, Any]) -> Work:
     secrets = {name: _secret(each, given) for name, each in runbook.parameters.items() if each.secret}
     values = {**run.parameters, **secrets}
-    return Work(timeline=timeline, clock=SystemClock(), policy=policy, runbook=runbook, id=run.id, mode=run.mode, parameters=values)
+    return Work(
+        timeline=hold.timeline, clock=SystemClock(), policy=policy, runbook=runbook, id=run.id, mode=run.mode, parameters=values, hold=hold
+    )
 
 
 def _prefect_address() -> list[tuple[str, int]]:

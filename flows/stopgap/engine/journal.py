@@ -9,6 +9,7 @@ from stopgap.incidents.model import Run, RunEnd
 
 if TYPE_CHECKING:
     from stopgap.timeline.entry import Draft, Timeline
+    from stopgap.timeline.leases import Lease
 
 
 def scheduled(timeline: Timeline, run: Run, flow_run: str) -> str:
@@ -22,6 +23,16 @@ def abort_asked(timeline: Timeline, run: Run, *, actor: str, why: str) -> str:
     """Journal that a run is to end before its next step; return the first such sentence."""
     text = f"{'Somebody' if actor == 'unknown' else actor} ends {run.id}{f': {why}' if why else ''}"
     draft = run.draft("run.abort_asked", text, key=f"run.abort_asked/{run.id}", actor=actor, data={"reason": why})
+    return timeline.append(draft).entry.text
+
+
+def taken_over(timeline: Timeline, name: str, before: Lease, after: Lease) -> str:
+    """Journal that a run goes on in another process than the one that had it, which was not heard of any more."""
+    heard = f"{before.place} carried it out and was last heard of at {before.renewed:%H:%M:%S} UTC"
+    text = f"{name} goes on: {heard if before.holder else 'nobody carried it out'}"
+    draft = fold.find_run(timeline, name).draft(
+        "run.taken_over", text, key=f"run.taken_over/{name}/{after.term}", data={"from": before.place, "by": after.place}
+    )
     return timeline.append(draft).entry.text
 
 

@@ -40,10 +40,11 @@ class Child:
 class Pool:
     """Children of one worker. All methods belong to the event loop's thread; create it in the main thread."""
 
-    def __init__(self, *, floor: int, cap: int, on_change: Callable[[], None]) -> None:
+    def __init__(self, *, floor: int, cap: int, on_change: Callable[[], None], on_end: Callable[[Child], None]) -> None:
         self._floor = floor
         self._cap = cap
         self._on_change = on_change  # a child became ready, or one has ended
+        self._on_end = on_end  # of a child that executed a run
         self._children: set[Child] = set()
         self._starting = 0
         self._is_closed = False
@@ -145,6 +146,8 @@ class Pool:
             each.inbox.close()
         each.process.join()
         self._children.discard(each)
+        if each.order:
+            self._on_end(each)
         each.ended.set()
         if not self._is_closed:
             wait = _LEAST_LIFE if each.code and loop.time() - each.born < _LEAST_LIFE else 0

@@ -86,15 +86,22 @@ class PrefectStage:
 
     async def show(self, part: Part, body: Callable[[], None]) -> None:
         """Do a stretch of work as a task run whose state says how the step stands."""
+        failed: list[Exception] = []
 
         async def stretch() -> State[Any]:
-            await asyncio.to_thread(body)
+            try:
+                await asyncio.to_thread(body)
+            except Exception as error:
+                failed.append(error)
+                raise
             record = await asyncio.to_thread(self.work.record, part.step.id)
             return _state(record.status, record.text)
 
         as_task = task(name=str(part.step.id), task_run_name=f"{part.step.id}: {part.uses}", cache_policy=NO_CACHE, persist_result=False)
         running: Any = as_task(stretch)(return_state=True)  # Prefect's overloads forget that the state of an async task is awaited
         await running
+        for error in failed:  # Prefect made a state of it; what it means for the run is not Prefect's matter
+            raise error
 
     async def tell(self) -> None:
         """Publish the timeline so far as a table; Prefect being away does not hold the run up."""

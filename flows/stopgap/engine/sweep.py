@@ -10,7 +10,7 @@ from uuid import UUID
 
 from stopgap.approvals import decide
 from stopgap.approvals import gate as gates
-from stopgap.engine import journal, start
+from stopgap.engine import journal, start, takeover
 from stopgap.incidents import fold
 from stopgap.incidents.model import RunEnd
 from stopgap.problems import StopgapError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from stopgap.engine.api import Api, FlowRun
     from stopgap.incidents.model import Run
     from stopgap.timeline.entry import Timeline
+    from stopgap.timeline.leases import Lease
     from stopgap.timeline.store import PostgresTimeline
 
 LOG = logging.getLogger("stopgap.engine")
@@ -56,9 +57,10 @@ class Sweeper:
         """Look; `active` are the flow runs this worker is executing right now."""
         self._seal()
         self._read()
+        leases = self.timeline.leases.of_all() if self._open else {}
         for name in tuple(self._open):
             try:
-                _look_after(self.api, self.timeline, self.clock, fold.find_run(self.timeline, name), active)
+                _look_after(self.api, self.timeline, self.clock, fold.find_run(self.timeline, name), active, leases.get(name))
             except StopgapError as error:
                 LOG.warning("%s: %s", name, error)
 
@@ -66,6 +68,7 @@ class Sweeper:
         now = self.clock.now()
         if self._sealed_at is None or now - self._sealed_at >= SEALS_EVERY:
             self.timeline.seal()
+            self.timeline.leases.prune()
             self._sealed_at = now
             self._read_to = None  # read everything once more, for whatever a clock far behind ours has dated back
 
@@ -80,7 +83,9 @@ class Sweeper:
         self._read_to = now
 
 
-def _look_after(api: Api, timeline: Timeline, clock: Clock, run: Run, active: Collection[UUID]) -> None:
+def _look_after(  # noqa: PLR0913, PLR0917  all that it looks at
+    api: Api, timeline: PostgresTimeline, clock: Clock, run: Run, active: Collection[UUID], held: Lease | None
+) -> None:
     if not run.flow_run:
         if clock.now() - run.requested_at > HANDED_OVER and run.starter:
             start.schedule(timeline, api, run)
@@ -88,17 +93,17 @@ def _look_after(api: Api, timeline: Timeline, clock: Clock, run: Run, active: Co
     found = api.flow_run(run.flow_run)
     if found.state == "CANCELLING" and not run.aborted_by:
         journal.abort_asked(timeline, run, actor="unknown", why="cancelled in Prefect")
-    if UUID(run.flow_run) in active:
+    if UUID(run.flow_run) in active or (held and not held.is_free):
         return
     gate = _newest_gate(timeline, run)
     if gate:
         gate = decide.settle(timeline, clock, run=run, gate=gate)
         decide.escalate(timeline, clock, run=run, gate=gate)
+    patience = SETTLED if gate and gate.is_open and found.state == "RUNNING" else takeover.BEGINNING
     if _may_go_on(timeline, run, gate, found):
         start.wake(api, run)
-    elif found.state == "RUNNING" and gate and gate.is_open and clock.now() - gate.asked_at > SETTLED:
-        LOG.warning("%s was set running while its gate is open; it asks again", run.id)
-        api.reschedule(run.flow_run, name="Resuming")
+    elif takeover.is_lost(found, held, now=clock.now(), patience=patience):
+        takeover.resume(api, timeline, run, still=lambda again: takeover.is_lost(again, held, now=clock.now(), patience=patience))
     elif found.has_ended:
         _take_up_again(api, timeline, clock, run, found)
 
@@ -117,7 +122,7 @@ def _newest_gate(timeline: Timeline, run: Run) -> Gate | None:
     return max(found, key=lambda gate: gate.asked_at, default=None)
 
 
-def _take_up_again(api: Api, timeline: Timeline, clock: Clock, run: Run, found: FlowRun) -> None:
+def _take_up_again(api: Api, timeline: PostgresTimeline, clock: Clock, run: Run, found: FlowRun) -> None:
     """A run that ended in Prefect and not on the timeline: somebody cancelled it there, or it lost its database or its process."""
     if found.state == "CANCELLED":
         journal.finished(timeline, run, RunEnd.ABORTED, f"{run.id} was cancelled in Prefect")
@@ -127,5 +132,5 @@ def _take_up_again(api: Api, timeline: Timeline, clock: Clock, run: Run, found: 
     else:
         pause = min(timedelta(seconds=2 ** (found.turns - AT_ONCE)), LONGEST_PAUSE) if found.turns > AT_ONCE else timedelta(0)
         after = f" in {pause.seconds} s" if pause else ""
-        LOG.warning("%s ended in Prefect (%s) but not on the timeline; it is taken up again%s", run.id, found.state_name, after)
-        api.reschedule(found.id, name="AwaitingRetry", at=clock.now() + pause)
+        if takeover.resume(api, timeline, run, still=lambda again: again.has_ended, at=clock.now() + pause):
+            LOG.warning("%s ended in Prefect (%s) but not on the timeline; it is taken up again%s", run.id, found.state_name, after)

@@ -11,12 +11,14 @@ from stopgap.engine import hiding
 from stopgap.incidents import fold
 from stopgap.incidents.model import Mode, StepRecord
 from stopgap.plan import prepare
+from stopgap.timeline.leases import TakenOverError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from stopgap.actions.contract import Action, Change
     from stopgap.clock import Clock
+    from stopgap.engine.lease import Hold
     from stopgap.incidents.model import Run, RunId
     from stopgap.policy.model import Policy
     from stopgap.runbook.model import Call, Runbook, Status, Step, StepId
@@ -26,13 +28,12 @@ if TYPE_CHECKING:
 LOOK = timedelta(seconds=30)  # the longest that planning or probing one step waits for a system
 
 
-class TakenOverError(Exception):
-    """Another process carries this run out. No StopgapError: it must end this process's part in the run, and no step."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A run, its runbook, the policy that holds, and the timeline that is its memory."""
+    """A run, its runbook, the policy that holds, and the timeline that is its memory.
+
+    `hold` is this process's lease of the run; without one, as in tests of a single process, everything may be sent.
+    """
 
     timeline: Timeline
     clock: Clock
@@ -41,6 +42,7 @@ class Work:
     id: RunId
     mode: Mode
     parameters: Mapping[str, Any]
+    hold: Hold | None = None
 
     def run(self) -> Run:
         """Return the run as the timeline has it now."""
@@ -77,6 +79,7 @@ class Work:
             deadline=self.clock.now() + within,
             mark=mark,
             mode="live" if self.mode is Mode.LIVE else "dry",
+            permit=self.hold.permit if self.hold else float,
         )
 
     def mark(self, step: StepId, attempt: int) -> str:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from stopgap.engine import deploy, settle, watching
+from stopgap.engine import deploy, lease, settle, watching
 from stopgap.engine.child import Order
 from stopgap.engine.claims import Claims
 from stopgap.engine.pool import Pool
 from stopgap.runbook import load
+from stopgap.timeline.store import TimelineUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
+
+    from stopgap.engine.pool import Child
 
 log = logging.getLogger("stopgap.worker")
 WAKE = ["prefect.flow-run.Scheduled", "prefect.flow-run.Resuming", "prefect.flow-run.AwaitingRetry", "prefect.flow-run.Late"]
@@ -38,6 +41,10 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 def no_sweep(_active: Collection[UUID]) -> None:
     """Sweep nothing."""
+
+
+def no_lease(_holder: str) -> None:
+    """Give nothing back: these runs have no leases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +63,7 @@ class Options:
     prunes: bool = False
     patience: float = 10.0
     sweep: Callable[[Collection[UUID]], None] = no_sweep
+    give_back: Callable[[str], None] = no_lease
     on_ready: Callable[[], None] = lambda: None
 
 
@@ -71,7 +79,7 @@ class Worker:
         self._options = options
         self._claims = Claims(options.home / "claims")
         self._wake = asyncio.Event()
-        self._pool = Pool(floor=options.floor, cap=options.cap, on_change=self._wake.set)
+        self._pool = Pool(floor=options.floor, cap=options.cap, on_change=self._wake.set, on_end=self._ended)
         self._entrypoints: dict[UUID, str] = {}
         self._refreshed = _NEVER
         self._seen: watching.Fingerprint | None = None
@@ -109,6 +117,11 @@ class Worker:
 
         try:
             await self._look(client)
+        except TimelineUnreachableError as error:
+            if type(error).__name__ != self._trouble:
+                log.warning("the timeline cannot be reached; nothing is begun until it can: %s", _short(error))
+            self._trouble = type(error).__name__
+            return min(max(waited * 2, 0.5), _LONGEST_BACK_OFF)
         except (httpx.HTTPError, PrefectHTTPStatusError, OSError) as error:
             if type(error).__name__ != self._trouble:
                 verb = "refuses" if isinstance(error, PrefectHTTPStatusError) else "does not answer"
@@ -116,7 +129,10 @@ class Worker:
             self._trouble = type(error).__name__
             return min(max(waited * 2, 0.5), _LONGEST_BACK_OFF if self._is_ready else 1.0)
         if self._trouble:
-            log.warning("Prefect's server answers again")
+            log.warning(
+                "%s again",
+                "the timeline can be reached" if self._trouble == TimelineUnreachableError.__name__ else "Prefect's server answers",
+            )
             self._trouble = ""
         return _LOOK_EVERY
 
@@ -194,14 +210,20 @@ class Worker:
         claim = self._claims.take(flow_run.id)
         if not await settle.claim(client, claim):
             self._claims.drop(flow_run.id)  # another worker has it, or somebody ended it
-        elif self._pool.give(Order(flow_run.id, self._entrypoints[deployment])):
+        elif self._pool.give(Order(flow_run.id, self._entrypoints[deployment], claim.token)):
             log.info("%s is executed%s", flow_run.name, " again" if claim.crashes else "")
 
     async def _settle(self, client: PrefectClient) -> None:
         """Find the runs that nobody here executes any more, because they have ended or because their process or an earlier worker died."""
         for claim in self._claims.in_hand():
             if claim.flow_run not in self._executing():
+                await asyncio.to_thread(self._options.give_back, claim.token)
                 await settle.orphan(client, self._claims, claim)
+
+    def _ended(self, child: Child) -> None:
+        if child.order and child.code == lease.TAKEN_OVER:
+            self._claims.drop(child.order.flow_run)
+            log.warning("%s is carried out by another process; ours has stopped", child.order.flow_run)
 
     def _executing(self) -> set[UUID]:
         return {child.order.flow_run for child in self._pool.busy if child.order}
@@ -210,6 +232,7 @@ class Worker:
         await self._pool.close(self._options.patience)
         for claim in self._claims.in_hand():
             with contextlib.suppress(Exception):  # the claim stays, and the next worker settles it
+                await asyncio.to_thread(self._options.give_back, claim.token)
                 await settle.hand_back(client, self._claims, claim)
 
     async def _listen(self) -> None:

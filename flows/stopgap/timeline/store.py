@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from stopgap.clock import SystemClock
 from stopgap.problems import StopgapError
-from stopgap.timeline import chain, following, rows, tables
+from stopgap.timeline import chain, following, leases, rows, tables
 from stopgap.timeline.lockstore import PostgresLocks
 from stopgap.timeline.proofstore import PostgresProofs
 from stopgap.timeline.verify import Snapshot, Verdict, verify
@@ -81,14 +81,20 @@ def _wake(connection: Any, record: Any, _proxy: object) -> None:
 class PostgresTimeline:
     """`Timeline` in a migrated database. One per process: after a fork it drops the connections it inherited and makes its own."""
 
-    def __init__(self, engine: Engine, *, key: bytes, clock: Clock | None = None) -> None:
+    def __init__(self, engine: Engine, *, key: bytes, clock: Clock | None = None, fence: tuple[str, str] | None = None) -> None:
         self.engine = engine
         self._telling = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._key = key
         self._clock = clock or SystemClock()
         self._process = os.getpid()
+        self._fence = fence
         self.locks = PostgresLocks(self._connected, self._clock)
         self.proofs = PostgresProofs(self._connected)
+        self.leases = leases.Leases(self._connected)
+
+    def under(self, run: str, holder: str) -> PostgresTimeline:
+        """Return this timeline for the process that carries a run out: when its lease is another's, an append raises TakenOverError."""
+        return PostgresTimeline(self.engine, key=self._key, clock=self._clock, fence=(run, holder))
 
     def append(self, draft: Draft) -> Appended:
         """Append, or return the entry that already has this key."""
@@ -102,6 +108,8 @@ class PostgresTimeline:
             try:
                 with self._connected() as connection:
                     done = Writing(connection, key=self._key, now=self._clock.now(), written=written).write(cleaned)
+                    if self._fence:
+                        leases.require(connection, *self._fence)
             except exc.IntegrityError:  # another chain took one of our keys meanwhile: look again, and read the winner
                 if attempt == _TRIES:
                     raise

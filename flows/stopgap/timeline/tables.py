@@ -60,6 +60,18 @@ lock = Table(
 )
 Index("lock_held", lock.c.target, unique=True, postgresql_where=lock.c.is_held)
 
+# Which process carries a run out, all moments by the database's clock. `free`: from then on others may take it.
+lease = Table(
+    "lease",
+    metadata,
+    Column("run", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("term", Integer, nullable=False),
+    Column("renewed", DateTime(timezone=True), nullable=False),
+    Column("free", DateTime(timezone=True), nullable=False),
+)
+
 # One row: which key the timeline is written with, without giving it away.
 signature = Table("signature", metadata, Column("fingerprint", Text, primary_key=True))
 

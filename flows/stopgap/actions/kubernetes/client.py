@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from stopgap.actions import guard
-from stopgap.actions.contract import InDoubtError, PermanentError, TemporaryError
+from stopgap.actions.contract import LONGEST_CALL, InDoubtError, PermanentError, TemporaryError
 from stopgap.actions.kubernetes import answers, credentials
 from stopgap.actions.transports import USER_AGENT
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 # Seconds for one request, if the step's deadline allows so much. A hung connection must not eat a whole rollout's time; the API server itself
 # gives up after 60 s at the latest.
-LONGEST_READ, LONGEST_WRITE = 10.0, 30.0
+LONGEST_READ, LONGEST_WRITE = 10.0, LONGEST_CALL.total_seconds()
 
 
 @contextmanager
@@ -77,7 +77,7 @@ class Client:
         left = self.context.seconds_left()
         if left <= 0:
             raise TemporaryError(f"{request}: the step's deadline has passed; nothing was sent.")
-        patience = min(left, LONGEST_WRITE if request.may_change else LONGEST_READ)
+        patience = self.context.sending(LONGEST_WRITE) if request.may_change else min(left, LONGEST_READ)
         timeout = urllib3.Timeout(connect=min(patience, LONGEST_READ), read=patience, total=patience)
         headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": USER_AGENT, **self._authorization()}
         try:
