@@ -30,6 +30,23 @@ if TYPE_CHECKING:
     from stopgap.drills.world import World
 
 TEST = ClusterName("test")
+CLUSTER_WIDE = frozenset({"clusterrolebindings", "clusterroles", "nodes"})
+GROUPS = {
+    "clusterrolebindings": "apis/rbac.authorization.k8s.io/v1",
+    "clusterroles": "apis/rbac.authorization.k8s.io/v1",
+    "cronjobs": "apis/batch/v1beta1",  # the test control plane is older than batch/v1
+    "daemonsets": "apis/apps/v1",
+    "deployments": "apis/apps/v1",
+    "horizontalpodautoscalers": "apis/autoscaling/v1",
+    "httproutes": "apis/gateway.networking.k8s.io/v1",
+    "jobs": "apis/batch/v1",
+    "poddisruptionbudgets": "apis/policy/v1beta1",
+    "replicasets": "apis/apps/v1",
+    "rolebindings": "apis/rbac.authorization.k8s.io/v1",
+    "roles": "apis/rbac.authorization.k8s.io/v1",
+    "statefulsets": "apis/apps/v1",
+    "virtualservices": "apis/networking.istio.io/v1beta1",
+}
 GOOD, BETTER, BROKEN = "shop/web:1", "shop/web:2", "shop/web-broken:3"
 
 
@@ -57,17 +74,23 @@ class Place:
         return self.policy_of(path)
 
     def url(self, plural: str, name: str = "") -> str:
-        groups = {"deployments": "apis/apps/v1", "replicasets": "apis/apps/v1", "horizontalpodautoscalers": "apis/autoscaling/v1"}
-        return f"/{groups.get(plural, 'api/v1')}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
+        place = "" if plural in CLUSTER_WIDE else f"namespaces/{self.namespace}/"
+        return f"/{GROUPS.get(plural, 'api/v1')}/{place}{plural}" + (f"/{name}" if name else "")
 
     def get(self, plural: str, name: str = "") -> Any:
         return self.admin.get(self.url(plural, name)).raise_for_status().json()
 
     def create(self, plural: str, body: dict[str, Any]) -> Any:
-        return self.admin.post(self.url(plural), json=body).raise_for_status().json()
+        ends = time.monotonic() + 20
+        while True:
+            made = self.admin.post(self.url(plural), json=body)
+            if "No API token found" not in made.text or time.monotonic() > ends:  # of a fresh namespace's service account
+                return made.raise_for_status().json()
+            time.sleep(0.1)
 
     def patch(self, plural: str, name: str, body: dict[str, Any]) -> Any:
-        headers = {"content-type": "application/strategic-merge-patch+json"}
+        kind = "merge-patch" if plural.removesuffix("/status") in {"httproutes", "virtualservices"} else "strategic-merge-patch"
+        headers = {"content-type": f"application/{kind}+json"}
         return self.admin.patch(self.url(plural, name), json=body, headers=headers).raise_for_status().json()
 
     def deploy(self, name: str = "web", *, image: str = GOOD, replicas: int = 2, ready: bool = True, **template: str) -> Any:

@@ -93,7 +93,8 @@ def test_a_duration_that_is_none_is_refused(duration: Any) -> None:
 def test_cluster_and_namespace_have_no_default() -> None:
     for name, schema in schemas.generate().items():
         if name.startswith("kubernetes."):
-            assert {"cluster", "namespace"} <= set(schema["required"]), name
+            assert {"cluster", "namespace"} & set(schema["properties"]) <= set(schema["required"]), name
+            assert "cluster" in schema["required"], name
 
 
 def test_the_committed_schemas_are_fresh_and_valid() -> None:

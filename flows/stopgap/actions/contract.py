@@ -80,7 +80,8 @@ class Change:
     itself (no resourceVersion, no status). `material` is that part of now on which the decision rests; when it moves, an approval is void.
     `undo` is what the undo will need: the system's own names (a revision, an ARN), never secrets. `precondition` is the system's own token
     of this read (resourceVersion); it is sent with the effect and is no part of the digest. `notes` are warnings for the human
-    ("owned by the HPA web: its minimum moves instead").
+    ("owned by the HPA web: its minimum moves instead"). `measures` are the numbers that policy's limits look at: `replicas` (how many
+    there will be at most: Pods, tasks, instances) and `shift` (the largest part of the traffic that moves, in percent).
     """
 
     summary: str  # one line: "checkout: 3 -> 9 replicas"
@@ -91,6 +92,7 @@ class Change:
     undo: Mapping[str, Any] = field(default_factory=dict)
     precondition: str = ""
     notes: tuple[str, ...] = ()
+    measures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -114,6 +116,7 @@ class Change:
             "undo": dict(self.undo),
             "precondition": self.precondition,
             "notes": list(self.notes),
+            "measures": dict(self.measures),
         }
 
     @classmethod

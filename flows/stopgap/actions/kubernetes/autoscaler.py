@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 PLURAL = "horizontalpodautoscalers"
 
 
-def owner_of(api: Client, namespace: str, deployment: str) -> tuple[JSON | None, tuple[str, ...]]:
-    """Return the HPA that owns the Deployment, or None, and notes for the human when that could not be seen."""
+def owner_of(api: Client, namespace: str, name: str, *, kind: str = "Deployment") -> tuple[JSON | None, tuple[str, ...]]:
+    """Return the HPA that owns the object, or None, and notes for the human when that could not be seen."""
     try:
         found: list[JSON] = api.get(objects.collection(PLURAL, namespace))["items"]
     except ForbiddenError:
-        return None, ("these credentials may not list HPAs: if one owns the Deployment, it will put the replicas back",)
+        return None, (f"these credentials may not list HPAs: if one owns the {kind}, it will put the replicas back",)
     for item in found:
         owned = item["spec"]["scaleTargetRef"]
-        if owned["kind"] == "Deployment" and owned["name"] == deployment:
+        if owned["kind"] == kind and owned["name"] == name:
             return item, ()
     return None, ()
 
@@ -50,6 +50,7 @@ def plan(api: Client, owner: JSON, *, deployment: str, replicas: int) -> Change:
         undo={"replicas": before, "hpa": name},
         precondition=owner["metadata"]["resourceVersion"],
         notes=(f"owned by the HPA {name}: its minimum moves instead of the Deployment's replicas", *notes),
+        measures={"replicas": replicas},
     )
 
 

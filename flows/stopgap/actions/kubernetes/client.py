@@ -62,10 +62,22 @@ class Client:
         kind = "json-patch" if isinstance(body, list) else "strategic-merge-patch"
         return self._send("PATCH", path, query, body=body, content_type=f"application/{kind}+json")
 
+    def post(self, path: str, body: JSON, *, dry_run: bool) -> JSON:
+        """Create an object, or order what a subresource does; with `dry_run` the server only checks it."""
+        return self._send("POST", path, {"dryRun": "All"} if dry_run else {}, body=body)
+
+    def delete(self, path: str, body: JSON, *, dry_run: bool) -> JSON:
+        """Delete an object, with the options in the body; with `dry_run` the server only checks it.
+
+        It is asked in the body and in the query: of a DELETE with a body the server reads the body alone.
+        """
+        query, body = ({"dryRun": "All"}, {**body, "dryRun": ["All"]}) if dry_run else ({}, body)
+        return self._send("DELETE", path, query, body=body)
+
     def _send(self, method: str, path: str, query: Mapping[str, str], *, body: Any, content_type: str = "application/json") -> JSON:
         url = f"{self.access.url}{path}" + (f"?{urlencode(query)}" if query else "")
         if self.context.is_dry:
-            guard.check_kubernetes(method, url)
+            guard.check_kubernetes(method, url, body)
         request = answers.Request(method, path, self.access, may_change=method != "GET" and "dryRun" not in query)
         response = self._exchange(request, url, body=None if body is None else json.dumps(body).encode(), content_type=content_type)
         return answers.read(request, response.status, response.headers, response.data)

@@ -11,7 +11,7 @@ from pydantic import Field
 from stopgap import clock
 from stopgap.actions import fields
 from stopgap.actions.contract import Action, Change, Context, Effect, Outcome, Probe, Risk, Target, Undoes, action
-from stopgap.actions.kubernetes import objects, rollout
+from stopgap.actions.kubernetes import needs, objects, rollout
 from stopgap.actions.kubernetes.client import JSON, Client, connect
 
 RESTARTED = "kubectl.kubernetes.io/restartedAt"  # what `kubectl rollout restart` writes
@@ -28,13 +28,7 @@ class Restart:
     waits: ClassVar[bool] = False
     confirms: ClassVar[bool] = False
     default_timeout: ClassVar[timedelta] = timedelta(minutes=10)
-    permissions: ClassVar[Mapping[str, Any]] = {
-        "kubernetes": [
-            {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "patch"]},
-            {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["list"]},
-            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
-        ]
-    }
+    permissions: ClassVar[Mapping[str, Any]] = {"kubernetes": needs.ROLLOUT}
     outputs: ClassVar[Mapping[str, str]] = {"replicas": "how many Pods were replaced and are ready"}
 
     cluster: fields.Cluster

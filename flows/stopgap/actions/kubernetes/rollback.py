@@ -23,7 +23,7 @@ from stopgap.actions.contract import (
     Undoes,
     action,
 )
-from stopgap.actions.kubernetes import objects, revisions, rollout
+from stopgap.actions.kubernetes import needs, objects, revisions, rollout
 from stopgap.actions.kubernetes.client import JSON, Client, connect
 
 
@@ -38,13 +38,7 @@ class Rollback:
     waits: ClassVar[bool] = False
     confirms: ClassVar[bool] = False
     default_timeout: ClassVar[timedelta] = timedelta(minutes=10)
-    permissions: ClassVar[Mapping[str, Any]] = {
-        "kubernetes": [
-            {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "patch"]},
-            {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["list"]},
-            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
-        ]
-    }
+    permissions: ClassVar[Mapping[str, Any]] = {"kubernetes": needs.REVISIONS}
     outputs: ClassVar[Mapping[str, str]] = {"revision": "the revision whose template it has now", "images": "its images"}
 
     cluster: fields.Cluster

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from stopgap.actions import fields
 from stopgap.actions.contract import Action, Change, Context, Effect, Outcome, Probe, Risk, Target, Undoes, action
-from stopgap.actions.kubernetes import autoscaler, objects, rollout
+from stopgap.actions.kubernetes import autoscaler, needs, objects, rollout
 from stopgap.actions.kubernetes.client import JSON, Client, connect
 
 
@@ -27,10 +27,13 @@ class Scale:
     default_timeout: ClassVar[timedelta] = timedelta(minutes=5)
     permissions: ClassVar[Mapping[str, Any]] = {
         "kubernetes": [
-            {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "patch"]},
-            {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["list"]},
-            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
-            {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["get", "list", "patch"]},
+            *needs.ROLLOUT,
+            {
+                "apiGroups": ["autoscaling"],
+                "resources": [autoscaler.PLURAL],
+                "verbs": ["get", "list", "patch"],
+                "optional": "an HPA that owns the Deployment is not seen, and puts the replicas back",
+            },
         ]
     }
     outputs: ClassVar[Mapping[str, str]] = {"replicas": "how many replicas are ready", "before": "how many were wanted before"}
@@ -62,6 +65,7 @@ class Scale:
             undo=now,
             precondition=found["metadata"]["resourceVersion"],
             notes=(*notes, *more),
+            measures={"replicas": self.replicas},
         )
 
     def apply(self, context: Context, change: Change) -> Outcome:

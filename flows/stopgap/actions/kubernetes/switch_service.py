@@ -24,7 +24,7 @@ from stopgap.actions.contract import (
     Undoes,
     action,
 )
-from stopgap.actions.kubernetes import objects
+from stopgap.actions.kubernetes import needs, objects, pods
 from stopgap.actions.kubernetes.answers import ForbiddenError, NotFoundError
 from stopgap.actions.kubernetes.client import JSON, Client, connect
 
@@ -44,9 +44,10 @@ class SwitchService:
     default_timeout: ClassVar[timedelta] = timedelta(minutes=2)
     permissions: ClassVar[Mapping[str, Any]] = {
         "kubernetes": [
-            {"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list", "patch"]},
-            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
-            {"apiGroups": [""], "resources": ["endpoints"], "verbs": ["get"]},
+            needs.on("", "services", "service", "get", "patch"),
+            needs.listing("", "pods"),
+            needs.listing("", "services", optional=needs.NEAR_NAMES),
+            {**needs.on("", "endpoints", "service", "get"), "optional": "the switch counts as done before its endpoints have followed"},
         ]
     }
     outputs: ClassVar[Mapping[str, str]] = {"ready": "how many ready Pods the new selector matches"}
@@ -121,11 +122,11 @@ class SwitchService:
         if not selector:
             raise PermanentError(f"{self.service}: this would leave it without any selector. Name at least one label.")
         labels = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
-        pods = api.get(objects.collection("pods", self.namespace), labelSelector=labels)["items"]
-        ready = {str(pod["status"].get("podIP", "")) for pod in pods if _is_ready(pod)}
+        found = api.get(objects.collection("pods", self.namespace), labelSelector=labels)["items"]
+        ready = {str(pod["status"].get("podIP", "")) for pod in found if pods.is_ready(pod)}
         if not ready:
             raise PermanentError(
-                f"{self.service}: no ready Pod has the labels {_show(selector)} ({len(pods)} have them and are not ready); traffic would go nowhere."
+                f"{self.service}: no ready Pod has the labels {_show(selector)} ({len(found)} have them and are not ready); traffic would go nowhere."
             )
         return ready
 
@@ -149,11 +150,6 @@ class SwitchService:
         except (ForbiddenError, NotFoundError):
             return None  # these credentials may not see them: the selector itself is what we know
         return {str(address["ip"]) for subset in found.get("subsets") or () for address in subset.get("addresses") or ()}
-
-
-def _is_ready(pod: JSON) -> bool:
-    conditions = pod.get("status", {}).get("conditions") or ()
-    return not pod["metadata"].get("deletionTimestamp") and any(it["type"] == "Ready" and it["status"] == "True" for it in conditions)
 
 
 def _flat(selector: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:

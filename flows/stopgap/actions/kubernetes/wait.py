@@ -11,7 +11,7 @@ from pydantic import Field
 
 from stopgap.actions import fields, waiting
 from stopgap.actions.contract import Action, Change, Context, Effect, Outcome, Probe, Risk, Target, TemporaryError, Undoes, action
-from stopgap.actions.kubernetes import objects, rollout
+from stopgap.actions.kubernetes import needs, objects, rollout
 from stopgap.actions.kubernetes.client import connect
 
 
@@ -40,7 +40,10 @@ class KubernetesWait:
     confirms: ClassVar[bool] = False
     default_timeout: ClassVar[timedelta] = timedelta(minutes=10)
     permissions: ClassVar[Mapping[str, Any]] = {
-        "kubernetes": [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list"]}]
+        "kubernetes": [
+            needs.on("apps", "deployments", "deployment", "get"),
+            needs.listing("apps", "deployments", optional=needs.NEAR_NAMES),
+        ]
     }
     outputs: ClassVar[Mapping[str, str]] = {"replicas": "how many replicas are ready"}
 

@@ -132,7 +132,7 @@ class Api:
             raise refusals.conflict(request.kind, request.name)
         item = self._next(request, present, written)
         admission.admit(request.kind, item, present)
-        if request.kind.has_generation and _is_new_generation(item, present):
+        if request.kind.has_generation and _is_new_generation(request.kind, item, present):
             item["metadata"]["generation"] = present["metadata"]["generation"] + 1
         return self._shown(request, item if request.is_dry else self.cluster.store.replace(request.kind, item))
 
@@ -144,6 +144,8 @@ class Api:
             if isinstance(item["spec"]["replicas"], int) and item["spec"]["replicas"] < 0:
                 raise _negative_scale(request.name, item["spec"]["replicas"])
             return item
+        if request.subresource == "status":
+            return copy.deepcopy(present) | {"status": written.get("status", {})}
         item = {key: value for key, value in written.items() if key not in ("kind", "apiVersion", "status")}
         if request.kind is kinds.AUTOSCALERS:
             item = autoscaling.from_version(request.version, item)
@@ -185,9 +187,11 @@ class Api:
         )
 
 
-def _is_new_generation(item: Json, present: Json) -> bool:
-    # A Deployment's annotations count too, though the revision that its controller notes there does not.
-    return bool(item.get("spec") != present.get("spec") or item["metadata"].get("annotations") != present["metadata"].get("annotations"))
+def _is_new_generation(kind: kinds.Kind, item: Json, present: Json) -> bool:
+    if item.get("spec") != present.get("spec"):
+        return True
+    # A Deployment's annotations count too, though the revision that its controller notes there does not. A custom resource's do not.
+    return kind not in kinds.ROUTES and item["metadata"].get("annotations") != present["metadata"].get("annotations")
 
 
 def _scale_of(item: Json) -> Json:

@@ -39,6 +39,16 @@ ENDPOINTS = Kind(name="Endpoints", plural="endpoints")
 EVENTS = Kind(name="Event", plural="events")
 QUOTAS = Kind(name="ResourceQuota", plural="resourcequotas")
 AUTOSCALERS = Kind(name="HorizontalPodAutoscaler", plural="horizontalpodautoscalers", group="autoscaling", versions=("v1", "v2"))
+HTTP_ROUTES = Kind(name="HTTPRoute", plural="httproutes", group="gateway.networking.k8s.io", has_generation=True, subresources=("status",))
+VIRTUAL_SERVICES = Kind(
+    name="VirtualService",
+    plural="virtualservices",
+    group="networking.istio.io",
+    versions=("v1beta1",),
+    has_generation=True,
+    subresources=("status",),
+)
+ROUTES = (HTTP_ROUTES, VIRTUAL_SERVICES)  # kept and changed like any object; nothing in the sandbox routes by them
 ACCESS_REVIEWS = Kind(name="SelfSubjectAccessReview", plural="selfsubjectaccessreviews", group="authorization.k8s.io", namespaced=False)
 
-KINDS = (NAMESPACES, DEPLOYMENTS, REPLICA_SETS, PODS, SERVICES, ENDPOINTS, EVENTS, QUOTAS, AUTOSCALERS, ACCESS_REVIEWS)
+KINDS = (NAMESPACES, DEPLOYMENTS, REPLICA_SETS, PODS, SERVICES, ENDPOINTS, EVENTS, QUOTAS, AUTOSCALERS, *ROUTES, ACCESS_REVIEWS)
