@@ -3,6 +3,7 @@
 import signal
 
 pytest_plugins = [
+    "fixtures_alerts",
     "fixtures_aws",
     "fixtures_cluster",
     "fixtures_engine",

@@ -1,1 +1,1 @@
-"""Alerts and what they start; arrives with the alert intake."""
+"""Alerts: one module a source turns what it posts into `Alert`; what an alert means is decided from there on."""

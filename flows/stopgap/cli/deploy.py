@@ -52,8 +52,6 @@ def command(*, write: Path | None, prune: bool, as_json: bool) -> int:
     deployed = deploy.deploy(
         runbooks, prune=prune and not problems
     )  # the deployment of a file with a mistake is not one whose runbook is gone
-    if later := deploy.not_started(runbooks):
-        click.echo(later, err=True)
     _show(deployed, as_json=as_json)
     return Exit.FAILED if problems else Exit.DONE
 

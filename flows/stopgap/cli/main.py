@@ -14,7 +14,7 @@ from stopgap.problems import Exit, StopgapError
 
 # verb -> what --help says of it. The verb's module is stopgap.cli.<verb with underscores>; its `command` is the click command.
 VERBS = {
-    "up": "everything on this machine: database, Prefect server and worker",
+    "up": "everything on this machine: database, Prefect server, worker, alert intake",
     "demo": "watch a runbook mitigate an incident on the sandbox",
     "lint": "check runbooks, policy and drills",
     "plan": "what a run would change now",
@@ -30,6 +30,7 @@ VERBS = {
     "timeline": "show, follow, export, verify, back up, restore",
     "deploy": "register every runbook with Prefect",
     "worker": "execute runs",
+    "serve": "take in alerts",
     "new": "write a new runbook to start from",
     "schema": "write the JSON Schemas for editors",
 }

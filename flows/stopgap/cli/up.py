@@ -22,7 +22,8 @@ EXAMPLES = examples.lines(
 @click.command(epilog=EXAMPLES)
 @click.option("--until-eof", is_flag=True, hidden=True, help="End when standard input does: whoever started it may be killed.")
 def command(*, until_eof: bool) -> None:
-    """Run everything on this machine until ctrl-C: the database, Prefect's server and UI, and a worker for the runbooks in ./runbooks.
+    """Run everything on this machine until ctrl-C: the database, Prefect's server and UI, a worker for the runbooks in ./runbooks, and the
+    intake of alerts.
 
     Data lie in STOPGAP_HOME (by default ~/.local/share/stopgap, as root /var/lib/stopgap). With PREFECT_API_URL set, that Prefect server is
     used and none is started; with STOPGAP_DATABASE_URL set, the timeline is kept there. Runs that are under way at ctrl-C are handed back
@@ -38,6 +39,7 @@ def command(*, until_eof: bool) -> None:
 def _tell(up: Up) -> None:
     click.echo(f"stopgap is ready (process {up.pid}). ctrl-C ends it.")
     click.echo(f"  Prefect    {up.ui_url}{_login(up)}")
+    click.echo(f"  alerts     POST {up.alerts_url}<source>    (docs/alerts.md has what to paste at each)")
     click.echo(f"  runbooks   {up.runbooks}, registered again whenever one changes")
     click.echo(f"  logs       {up.home / 'log'}")
     click.echo("  next       stopgap run RUNBOOK    (in another terminal)")

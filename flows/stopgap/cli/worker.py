@@ -15,8 +15,11 @@ from stopgap.cli import examples
 from stopgap.problems import StopgapError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
+    from uuid import UUID
 
+    from stopgap.engine.intake import Intake
+    from stopgap.engine.sweep import Sweeper
     from stopgap.engine.worker import Options
 
 
@@ -58,10 +61,12 @@ def command(  # noqa: PLR0913  one for each option
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("stopgap").setLevel(logging.INFO)
     from stopgap.clock import SystemClock
-    from stopgap.engine import api, sweep, worker
+    from stopgap.engine import api, intake, rules, sweep, worker
     from stopgap.timeline import open as timelines
 
+    prefect = api.Api.of_environment()
     with timelines.timeline() as timeline:
+        accepted = intake.Intake(timeline=timeline, clock=SystemClock(), rules=rules.Watched(home.runbooks_folder()))
         options = worker.Options(
             home=folder,
             runbooks=home.runbooks_folder(),
@@ -70,11 +75,21 @@ def command(  # noqa: PLR0913  one for each option
             deploys=deploys,
             prunes=prunes,
             patience=patience,
-            sweep=sweep.Sweeper(api.Api.of_environment(), timeline, SystemClock()),
+            sweep=_everything(sweep.Sweeper(prefect, timeline, SystemClock()), accepted),
             give_back=timeline.leases.give_back,
             on_ready=_teller(ready),
         )
         asyncio.run(_until_told(options))
+
+
+def _everything(sweeper: Sweeper, accepted: Intake) -> Callable[[Collection[UUID]], None]:
+    """Look after the runs, and act on alerts that a receiver accepted and left behind."""
+
+    def sweep(active: Collection[UUID]) -> None:
+        accepted.sweep()
+        sweeper(active)
+
+    return sweep
 
 
 def _teller(ready: int | None) -> Callable[[], None]:

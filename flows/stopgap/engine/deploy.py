@@ -45,12 +45,6 @@ def deploy(runbooks: Mapping[str, Runbook], *, prune: bool = False) -> tuple[Dep
     return deployed
 
 
-def not_started(runbooks: Mapping[str, Runbook]) -> str:
-    """Name the runbooks whose triggers start nothing yet, in a sentence; empty when there are none."""
-    names = sorted(name for name, runbook in runbooks.items() if runbook.triggers and not runbook.archived)
-    return f"Alerts do not start runbooks yet; start these by hand: {', '.join(names)}" if names else ""
-
-
 def attribute(name: str) -> str:
     """`checkout-latency` -> `checkout_latency`: a runbook's name in Python."""
     return name.replace("-", "_")

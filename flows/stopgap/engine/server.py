@@ -73,7 +73,7 @@ def start(home: Path, database_url: str, *, patience: float = 90) -> PrefectServ
 def launch(home: Path, database_url: str) -> PrefectServer:
     """Start a server without waiting for it; its address is known at once and stays the same from start to start, unless its port is taken."""
     kept = _kept_port(home)
-    listening = _listen(kept or 0)
+    listening = listen(kept or 0)
     port = listening.getsockname()[1]
     write_private(home / "prefect.json", {"port": port})
     auth = _auth(home)
@@ -211,7 +211,7 @@ def _auth(home: Path) -> str:
     return made
 
 
-def _listen(port: int) -> socket.socket:
+def listen(port: int) -> socket.socket:
     """Bind the wanted port, or any other when it is taken."""
     for wanted in (port, 0):
         listening = socket.socket()

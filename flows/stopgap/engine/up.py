@@ -1,4 +1,4 @@
-"""Everything on one machine: PostgreSQL, Prefect's server and a worker, started in this order, watched, and ended in reverse.
+"""Everything on one machine: PostgreSQL, Prefect's server, a worker and the alert intake, started in this order, watched, and ended in reverse.
 
 `stopgap up` stays small and does no work of its own: it imports neither Prefect nor runbooks. A part that dies is started again, a few times;
 what it was doing is on the timeline. When `up` itself is killed, the server and the worker die with it, and the guardian stops PostgreSQL.
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stopgap import home as homes
-from stopgap.engine import lifeline, lock, server
+from stopgap.engine import lifeline, lock, reception, server
 from stopgap.problems import StopgapError
 from stopgap.timeline import postgres
 from stopgap.timeline.open import DATABASE
@@ -55,6 +55,7 @@ class Up:
     ui_url: str
     auth: str
     runbooks: Path
+    alerts_url: str
 
 
 @dataclass(slots=True)
@@ -68,6 +69,7 @@ class Parts:
     database: postgres.Server | None = None
     prefect: server.PrefectServer | None = None
     worker: subprocess.Popen[bytes] | None = None
+    reception: reception.Reception | None = None
     deaths: dict[str, deque[float]] = field(default_factory=dict)
 
     def start(self) -> Up:
@@ -76,11 +78,13 @@ class Parts:
         if not os.environ.get("PREFECT_API_URL"):
             self._launch_prefect()
         ready = self._launch_worker()  # it loads while the server starts
+        reception_ready = self._launch_reception()
         self._wait_for_prefect()
-        self._wait_for_worker(ready)
-        return Up(
-            pid=os.getpid(), home=self.home, ui_url=self._ui_url(), auth=self.prefect.auth if self.prefect else "", runbooks=self.runbooks
-        )
+        self._wait_for("worker", ready)
+        self._wait_for("serve", reception_ready)
+        auth = self.prefect.auth if self.prefect else ""
+        alerts_url = f"{self.reception.url}/alerts/" if self.reception else ""
+        return Up(pid=os.getpid(), home=self.home, ui_url=self._ui_url(), auth=auth, runbooks=self.runbooks, alerts_url=alerts_url)
 
     def watch(self) -> None:
         """Start again what dies, until told to stop. PartError when something dies again and again."""
@@ -94,10 +98,15 @@ class Parts:
                 self._wait_for_prefect()
             if self.worker and self.worker.poll() is not None:
                 self._count("the worker", self.worker.returncode)
-                self._wait_for_worker(self._launch_worker())
+                self._wait_for("worker", self._launch_worker())
+            if self.reception and self.reception.process.poll() is not None:
+                self._count("the alert intake", self.reception.process.returncode)
+                self._wait_for("serve", self._launch_reception())
 
     def end(self) -> None:
         """End everything in order: runs are handed back before their server goes, and the database goes last."""
+        if self.reception:
+            lifeline.end(self.reception.process, patience=10)
         if self.worker:
             lifeline.end(self.worker, patience=20)
         if self.prefect:
@@ -139,18 +148,27 @@ class Parts:
         os.close(sender)
         return receiver
 
-    def _wait_for_worker(self, receiver: int) -> None:
+    def _launch_reception(self) -> int:
+        """Start the alert intake; returns the file descriptor on which it says that it is ready."""
+        launched = reception.launch(self.home, self._worker_environment())
+        if launched.moved_from:
+            self.say(f"Port {launched.moved_from} is taken by another program; alerts are taken in at {launched.url} now.")
+        self.reception = launched
+        return launched.ready
+
+    def _wait_for(self, part: str, receiver: int) -> None:
         """Wait until it is ready. Its end of the pipe closes when it dies."""
         deadline = time.monotonic() + _PATIENCE
-        log = self.home / "log" / "worker.log"
+        log = self.home / "log" / f"{part}.log"
+        called = {"worker": "The worker", "serve": "The alert intake"}[part]
         with os.fdopen(receiver, "rb", buffering=0) as pipe:
             while not self.told.is_set():
                 if select.select([pipe], [], [], 0.1)[0]:
                     if pipe.read(100):
                         return
-                    raise PartError(f"The worker ended while it started. Its log, {log}, ends:\n{_tail(log)}")
+                    raise PartError(f"{called} ended while it started. Its log, {log}, ends:\n{_tail(log)}")
                 if time.monotonic() > deadline:
-                    raise PartError(f"The worker was not ready within {_PATIENCE:g} s. Its log:  {log}")
+                    raise PartError(f"{called} was not ready within {_PATIENCE:g} s. Its log:  {log}")
 
     def _worker_environment(self) -> dict[str, str]:
         env = {**server.scrubbed(os.environ), **self.environment(), "STOPGAP_HOME": str(self.home), "STOPGAP_RUNBOOKS": str(self.runbooks)}
@@ -190,7 +208,9 @@ def run(*, say: Callable[[str], None], on_ready: Callable[[Up], None], until_eof
         up = parts.start()
         if parts.told.is_set():
             return
-        server.write_private(home / "up.json", {"pid": up.pid, "ui_url": up.ui_url, "environment": parts.environment()})
+        server.write_private(
+            home / "up.json", {"pid": up.pid, "ui_url": up.ui_url, "alerts_url": up.alerts_url, "environment": parts.environment()}
+        )
         stack.callback((home / "up.json").unlink, missing_ok=True)
         on_ready(up)
         parts.watch()

@@ -182,8 +182,6 @@ class Worker:
             log.exception("Prefect refuses a runbook; those after it stay as they were registered before")
         else:
             log.info("%d runbooks are registered with Prefect", len(deployed))
-            if later := deploy.not_started(runbooks):
-                log.info("%s", later)
 
     async def _refresh(self, client: PrefectClient) -> None:
         now = datetime.now(UTC)

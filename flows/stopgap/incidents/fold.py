@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from stopgap.incidents.model import Incident, IncidentId, Mode, Run, RunEnd, RunId, StepRecord
+from stopgap.incidents.model import Incident, IncidentId, Mode, Run, RunEnd, RunId, Stage, StepRecord
 from stopgap.policy.model import Severity
 from stopgap.problems import UsageError
 from stopgap.runbook.model import Status, StepId
@@ -36,8 +36,8 @@ def incident(entries: Iterable[Entry]) -> Incident | None:
                 opened_at=entry.at,
                 opened_by=entry.actor,
             )
-        elif entry.kind == "incident.severity" and found:
-            found = replace(found, severity=Severity(entry.data["severity"]))
+        elif found and entry.kind in _INCIDENT:
+            found = _INCIDENT[entry.kind](found, entry)
     return found
 
 
@@ -78,6 +78,45 @@ def find_incident(timeline: Timeline, name: str) -> Incident:
     return found
 
 
+def _graver(found: Incident, entry: Entry) -> Incident:
+    return replace(found, severity=Severity(entry.data["severity"]))
+
+
+def _acknowledged(found: Incident, entry: Entry) -> Incident:
+    if found.acknowledged_at:
+        return found
+    stage = Stage.ACKNOWLEDGED if found.stage is Stage.DETECTED else found.stage
+    return replace(found, stage=stage, acknowledged_at=entry.at, acknowledged_by=entry.actor)
+
+
+def _staged(found: Incident, entry: Entry) -> Incident:
+    return replace(found, stage=Stage(entry.data["stage"]))
+
+
+def _mitigating(found: Incident, entry: Entry) -> Incident:
+    return replace(found, stage=Stage.MITIGATING) if found.stage in _BEFORE_MITIGATION and entry.run else found
+
+
+def _mitigated(found: Incident, entry: Entry) -> Incident:
+    return replace(found, stage=Stage.MITIGATED, mitigated_at=entry.at)
+
+
+def _resolved(found: Incident, entry: Entry) -> Incident:
+    return replace(found, stage=Stage.RESOLVED, resolved_at=entry.at)
+
+
+def _fires(found: Incident, entry: Entry) -> Incident:
+    """What was mitigated or resolved is not, when an alert of it fires again."""
+    firing = found.firing | {(entry.data["source"], entry.data["alert"])}
+    if found.stage not in {Stage.MITIGATED, Stage.RESOLVED}:
+        return replace(found, firing=firing)
+    return replace(found, firing=firing, stage=Stage.DETECTED, mitigated_at=None, resolved_at=None)
+
+
+def _over(found: Incident, entry: Entry) -> Incident:
+    return replace(found, firing=found.firing - {(entry.data["source"], entry.data["alert"])})
+
+
 def _requested(entry: Entry) -> Run:
     data = entry.data
     return Run(
@@ -94,6 +133,8 @@ def _requested(entry: Entry) -> Run:
         scenario=data.get("scenario", ""),
         undoes=RunId(data.get("undoes", "")),
         only=data.get("only", ""),
+        alert=data.get("alert"),
+        proposed=data.get("proposed", ""),
     )
 
 
@@ -150,6 +191,17 @@ def _undone(step: StepRecord, _entry: Entry) -> StepRecord:
     return replace(step, undone=True)
 
 
+_BEFORE_MITIGATION = frozenset({Stage.DETECTED, Stage.ACKNOWLEDGED, Stage.INVESTIGATING})
+_INCIDENT: dict[str, Callable[[Incident, Entry], Incident]] = {
+    "incident.severity": _graver,
+    "incident.acknowledged": _acknowledged,
+    "incident.status": _staged,
+    "incident.mitigated": _mitigated,
+    "incident.resolved": _resolved,
+    "run.started": _mitigating,
+    "alert.opened": _fires,
+    "alert.resolved": _over,
+}
 _RUN: dict[str, Callable[[Run, Entry], Run]] = {
     "run.scheduled": _scheduled,
     "run.abort_asked": _abort_asked,

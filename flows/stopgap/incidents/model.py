@@ -27,6 +27,18 @@ class Mode(enum.StrEnum):
     DRILL = "drill"  # asks people for real, changes nothing
 
 
+class Stage(enum.StrEnum):
+    """How far an incident is; it may go back, when what was mitigated begins again."""
+
+    DETECTED = "detected"
+    ACKNOWLEDGED = "acknowledged"
+    INVESTIGATING = "investigating"
+    MITIGATING = "mitigating"
+    MITIGATED = "mitigated"
+    RESOLVED = "resolved"
+    REVIEWED = "reviewed"
+
+
 class RunEnd(enum.StrEnum):
     """How a run ended."""
 
@@ -46,6 +58,12 @@ class Incident:
     severity: Severity
     opened_at: datetime
     opened_by: str
+    stage: Stage = Stage.DETECTED
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str = ""
+    mitigated_at: datetime | None = None
+    resolved_at: datetime | None = None
+    firing: frozenset[tuple[str, str]] = frozenset()  # the alerts (source and key) that began in it and are not over
 
     @property
     def is_drill(self) -> bool:
@@ -99,6 +117,8 @@ class Run:
     scenario: str = ""  # the drill's name
     undoes: RunId = RunId("")  # the ended run whose changes this one takes back; empty for a run of a runbook's steps
     only: str = ""  # of those changes, this step's alone
+    alert: Mapping[str, Any] | None = None  # the entry that accepted the alert which asked for it, and which of its alerts
+    proposed: str = ""  # why a person must agree before it begins
     flow_run: str = ""  # Prefect's id, once there is one
     aborted_by: str = ""
     locks: frozenset[str] = frozenset()  # the targets it holds, as far as its entries say

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def open_incident(  # noqa: PLR0913  each is a part of the incident, all by keyword
-    timeline: Timeline, *, title: str, severity: Severity, actor: str, key: str, drill: bool = False
+    timeline: Timeline, *, title: str, severity: Severity, actor: str, key: str, drill: bool = False, alert: str = ""
 ) -> IncidentId:
-    """Open an incident, or return the one that `key` opened before; `INC-<n>`, or `DRILL-<n>` for a drill."""
+    """Open an incident, or return the one that `key` opened before; `INC-<n>`, or `DRILL-<n>` for a drill. `alert` is the source that did."""
     already = timeline.find(f"incident.opened/{key}")
     if already:
         return IncidentId(already.incident)
@@ -32,7 +32,7 @@ def open_incident(  # noqa: PLR0913  each is a part of the incident, all by keyw
         actor=actor,
         key=f"incident.opened/{key}",
         text=f"{'Drill' if drill else 'Incident'} opened: {title} ({severity})",
-        data={"title": title, "severity": str(severity)},
+        data={"title": title, "severity": str(severity), **({"alert": alert} if alert else {})},
     )
     return IncidentId(timeline.append(draft).entry.incident)
 
@@ -48,8 +48,13 @@ def request_run(  # noqa: PLR0913  each is a part of what was asked for, all by 
     key: str,
     given: Mapping[str, str] | None = None,
     scenario: str = "",
+    alert: Mapping[str, Any] | None = None,
+    proposed: str = "",
 ) -> Run:
-    """Ask for a run, once: of several requests with one `key` the first wins, and everybody gets its run."""
+    """Ask for a run, once: of several requests with one `key` the first wins, and everybody gets its run.
+
+    `alert` names the entry that accepted the alert, and which of its alerts it is. `proposed` says why a person must agree before it begins.
+    """
     how = {Mode.LIVE: "Run", Mode.DRY: "Dry run", Mode.DRILL: "Drill"}[mode]
     text = f"{how} of {runbook.name} asked for by {starter or 'somebody in the Prefect UI'}"
     data = {
@@ -61,6 +66,8 @@ def request_run(  # noqa: PLR0913  each is a part of what was asked for, all by 
         "given": dict(given or {}),
         "scenario": scenario,
         "key": key,
+        **({"alert": dict(alert)} if alert else {}),
+        **({"proposed": proposed} if proposed else {}),
     }
     return _requested(timeline, incident, text=text, data=data)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stopgap import document, schema
 from stopgap.clock import parse_duration
+from stopgap.policy import alerting
 from stopgap.policy.model import (
     Account,
     AccountName,
@@ -50,7 +51,7 @@ def find(start: Path) -> Path | None:
 def check(found: Document) -> tuple[Policy | None, list[Problem]]:
     """Return the policy of a document, or None and its mistakes."""
     problems = schema.check(found, "policy")
-    problems += [*_unknown_people(found), *_roles_elsewhere(found)] if not problems else []
+    problems += [*_unknown_people(found), *_roles_elsewhere(found), *alerting.problems(found)] if not problems else []
     return (None, problems) if problems else (_policy(found), [])
 
 
@@ -97,6 +98,7 @@ def _policy(found: Document) -> Policy:
         limits=_limits(data.get("limits", {})),
         approvals=_approvals(data.get("approvals", {})),
         locks=_locks(data.get("locks", {})),
+        alerts=alerting.read(data["alerts"], found.path) if "alerts" in data else None,
         administrators=tuple(map(PersonId, data.get("administrators", []))),
         path=found.path,
     )

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from stopgap.policy.alerting import AlertRules
+
 PersonId = NewType("PersonId", str)
 RoleName = NewType("RoleName", str)
 ClusterName = NewType("ClusterName", str)
@@ -127,6 +129,7 @@ class Policy:
     limits: Limits = field(default_factory=Limits)
     approvals: ApprovalRules = field(default_factory=ApprovalRules)
     locks: LockRules = field(default_factory=LockRules)
+    alerts: AlertRules | None = None  # None: nobody may send any
     administrators: tuple[PersonId, ...] = ()  # whose one-time codes let others be enrolled and revoked
     path: Path | None = None
 

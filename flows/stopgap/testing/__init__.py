@@ -113,7 +113,7 @@ class MemoryTimeline:
         """Return the names of the chains of incidents and drills, the newest first."""
         with self._changed:
             heads = sorted(self._heads.values(), key=lambda head: (head.opened, head.chain), reverse=True)
-        return tuple(head.chain for head in heads if head.chain not in chain.APART)[:limit]
+        return tuple(head.chain for head in heads if not chain.is_apart(head.chain))[:limit]
 
     def next_number(self, name: str) -> int:
         """Return the next number of a counter."""

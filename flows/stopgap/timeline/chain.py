@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 SEALS = "SEALS"
 RESPONDERS = "RESPONDERS"  # who may prove by one-time codes that it was them; see stopgap.approvals.responders
-APART = (SEALS, RESPONDERS)  # the chains that are no incident's
+APART = (SEALS, RESPONDERS)  # the chains that are no incident's, and those of
+RECEIVERS = "ALERTS/"  # what came in, a chain for each receiver of alerts: ALERTS/host:4210
 NOTHING = "0" * 64  # what the first entry of a chain names as the hash before it
 SEAL_EVERY = timedelta(hours=1)
 _SEALING = frozenset({"run.finished", "incident.resolved"})
@@ -123,6 +124,11 @@ def digest(entry: Entry, key: bytes) -> str:
 def head_mac(chain: str, number: int, last: str, *, key: bytes) -> str:
     """HMAC-SHA-256 (hex) of a head: without the key nobody can move it back."""
     return hmac.new(key, canonical(["head", chain, number, last]).encode(), hashlib.sha256).hexdigest()
+
+
+def is_apart(name: str) -> bool:
+    """Whether a chain is no incident's."""
+    return name in APART or name.startswith(RECEIVERS)
 
 
 def is_ours(head: Head, key: bytes) -> bool:

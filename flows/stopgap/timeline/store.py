@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from stopgap.clock import SystemClock
 from stopgap.problems import StopgapError
 from stopgap.timeline import chain, following, leases, rows, tables
+from stopgap.timeline.intakestore import PostgresIntake
 from stopgap.timeline.lockstore import PostgresLocks
 from stopgap.timeline.proofstore import PostgresProofs
 from stopgap.timeline.verify import Snapshot, Verdict, verify
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime, timedelta
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import ColumnElement, Connection, Engine
 
     from stopgap.clock import Clock
     from stopgap.timeline.entry import Appended, Draft, Entry
@@ -91,6 +92,7 @@ class PostgresTimeline:
         self.locks = PostgresLocks(self._connected, self._clock)
         self.proofs = PostgresProofs(self._connected)
         self.leases = leases.Leases(self._connected)
+        self.intake = PostgresIntake(self._connected)
 
     def under(self, run: str, holder: str) -> PostgresTimeline:
         """Return this timeline for the process that carries a run out: when its lease is another's, an append raises TakenOverError."""
@@ -146,7 +148,7 @@ class PostgresTimeline:
     def chains(self, *, limit: int = 100) -> tuple[str, ...]:
         """Return the names of the chains of incidents and drills, the newest first."""
         head = tables.head.c
-        query = select(head.chain).where(head.chain.not_in(chain.APART)).order_by(head.opened.desc(), head.chain.desc()).limit(limit)
+        query = select(head.chain).where(*_of_incidents()).order_by(head.opened.desc(), head.chain.desc()).limit(limit)
         with self._connected() as connection:
             return tuple(connection.scalars(query))
 
@@ -199,7 +201,7 @@ class PostgresTimeline:
             select(first.c.key, last.c.key)
             .join_from(head, first, (first.c.chain == head.c.chain) & (first.c.number == 1))
             .join(last, (last.c.chain == head.c.chain) & (last.c.number == head.c.number))
-            .where(head.c.chain.not_in(chain.APART))
+            .where(*_of_incidents())
             .order_by(head.c.opened.desc(), head.c.chain.desc())
             .limit(limit)
         )
@@ -244,6 +246,12 @@ class PostgresTimeline:
             with contextlib.suppress(exc.DBAPIError), self._telling.connect() as connection:
                 for name in names:
                     connection.execute(select(func.pg_notify(following.CHANNEL, name)))
+
+
+def _of_incidents() -> tuple[ColumnElement[bool], ...]:
+    """Leave out the heads of chains that are apart."""
+    name = tables.head.c.chain
+    return name.not_in(chain.APART), ~name.startswith(chain.RECEIVERS, autoescape=True)
 
 
 def _was_cut(error: TimelineUnreachableError) -> bool:

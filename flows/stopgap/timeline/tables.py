@@ -103,3 +103,30 @@ wrong_code = Table(
     Column("at", DateTime(timezone=True), nullable=False),
 )
 Index("wrong_code_of", wrong_code.c.person, wrong_code.c.channel, wrong_code.c.at)
+
+# How far each receiver's chain has been acted on.
+intake = Table(
+    "intake",
+    metadata,
+    Column("chain", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+
+# The newest episode of each alert. What happened in it is on the timeline; here is what every delivery must find at once.
+episode = Table(
+    "episode",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("alert", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("incident", Text, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("started", DateTime(timezone=True)),
+    Column("ended", DateTime(timezone=True)),
+    Column("opened_at", DateTime(timezone=True), nullable=False),
+    Column("seen_at", DateTime(timezone=True), nullable=False),
+    Column("closed_at", DateTime(timezone=True)),
+    Column("deliveries", BigInteger, nullable=False),
+)
+Index("episode_of_incident", episode.c.incident)

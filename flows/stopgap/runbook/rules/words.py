@@ -52,7 +52,7 @@ FUNCTIONS = frozenset(
         "getMilliseconds",
     ]
 )
-_ALERT = ("source", "delivery", "key", "status", "severity", "started", "ended", "labels", "annotations", "raw")
+_ALERT = ("source", "key", "status", "title", "severity", "started", "ended", "at", "labels", "annotations", "url", "delivery", "raw")
 _FIELDS = {"alert": _ALERT, "incident": ("id", "severity"), "run": ("id",)}
 _ROOTS = {
     "none": (),
