@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,18 +42,21 @@ def ask(timeline: Timeline, request: ApprovalRequest | None = None) -> tuple[Run
     key = uuid.uuid4().hex
     incident = open_incident(timeline, title="t", severity=Severity.SEV3, actor="zoe", key=key)
     run = request_run(timeline, incident=incident, runbook=RUNBOOK, parameters={}, mode=Mode.LIVE, starter="zoe", key=key)
-    gate = gates.ask(
+    return run, ask_again(timeline, run, request)
+
+
+def ask_again(timeline: Timeline, run: Run, request: ApprovalRequest | None = None, asks: dict[str, object] | None = None) -> Gate:
+    return gates.ask(
         timeline,
         run,
         step=STEP,
         question=Question.APPROVE,
         request=request or ApprovalRequest(by=(COMMANDER,)),
         expires=timedelta(minutes=15),
-        asks={"digest": "d"},
+        asks=asks or {"digest": "d"},
         text="may this be done?",
         allow_self=False,
     )
-    return run, gate
 
 
 def attempt(gate: Gate, person: str, answer: Answer = Answer.APPROVE, *, digest: str | None = None, id: str = "") -> Attempt:  # noqa: A002
@@ -95,13 +99,29 @@ def test_an_expired_gate_takes_no_answer(any_timeline: Timeline, clock: ManualCl
     assert (settled.has_expired, settled.answer) == (True, None)
 
 
+def test_an_answer_that_came_in_time_counts_though_its_worker_read_it_late(any_timeline: Timeline, clock: ManualClock) -> None:
+    run, gate = ask(any_timeline)
+    clock.advance(timedelta(minutes=14))
+    given = replace(attempt(gate, "ada"), received=clock.now())
+    clock.advance(timedelta(minutes=2))
+    assert decide.decide(any_timeline, POLICY, clock, run=run, attempt=given).text == "ada approved shift"
+
+
+def test_an_answer_that_lay_unread_for_long_counts_by_when_it_is_read(any_timeline: Timeline, clock: ManualClock) -> None:
+    run, gate = ask(any_timeline)
+    clock.advance(timedelta(minutes=14))
+    given = replace(attempt(gate, "ada"), received=clock.now())
+    clock.advance(timedelta(minutes=11))
+    assert decide.decide(any_timeline, POLICY, clock, run=run, attempt=given).text == "The question about shift expired after 15m."
+
+
 def test_a_clock_set_back_opens_nothing(any_timeline: Timeline, clock: ManualClock) -> None:
     run, gate = ask(any_timeline)
     clock.advance(timedelta(minutes=15))
     decide.settle(any_timeline, clock, run=run, gate=gate)
     clock.set_back(timedelta(hours=1))
     verdict = decide.decide(any_timeline, POLICY, clock, run=run, attempt=attempt(gate, "ada"))
-    assert verdict.text == f"{run.id} waits for nobody: its question has been decided already, or it has not asked yet."
+    assert verdict.text == "Too late: Nobody decided about shift within 15m: expired."
 
 
 def test_escalation_lets_the_next_role_decide_in_its_time(any_timeline: Timeline, clock: ManualClock) -> None:
@@ -111,6 +131,26 @@ def test_escalation_lets_the_next_role_decide_in_its_time(any_timeline: Timeline
     assert early.text == "dana does not hold incident-commander. ada, ben may decide."
     clock.advance(timedelta(minutes=5))
     assert decide.decide(any_timeline, POLICY, clock, run=run, attempt=attempt(gate, "dana")).accepted
+
+
+def test_an_answer_to_a_decided_question_is_told_how_it_was_decided(any_timeline: Timeline, clock: ManualClock) -> None:
+    run, gate = ask(any_timeline)
+    decide.decide(any_timeline, POLICY, clock, run=run, attempt=attempt(gate, "ada", Answer.STOP))
+    late = decide.decide(any_timeline, POLICY, clock, run=run, attempt=attempt(gate, "ben"))
+    assert (late.accepted, late.text) == (False, "Too late: ada decided about shift: stop the run.")
+
+
+def test_an_answer_to_an_earlier_round_is_told_what_is_asked_now(any_timeline: Timeline, clock: ManualClock) -> None:
+    run, first = ask(any_timeline)
+    decide.decide(any_timeline, POLICY, clock, run=run, attempt=attempt(first, "ada"))
+    decide.void(any_timeline, run, first, why="it moved")
+    second = ask_again(any_timeline, run)
+    late = decide.decide(any_timeline, POLICY, clock, run=run, attempt=attempt(first, "ben"))
+    assert not late.accepted
+    assert late.text == (
+        f"The answer is for change {first.digest}, the question of round 1 of shift; now it is about {second.digest} (round 2 of shift). "
+        "Look at it and decide anew."
+    )
 
 
 def test_a_run_that_has_ended_takes_no_answer(any_timeline: Timeline, clock: ManualClock) -> None:

@@ -122,7 +122,7 @@ def test_an_approval_is_void_when_the_change_is_another_one(bench: Bench) -> Non
         carry_out(work, scale=approve_and_meddle)
     assert bench.replicas() == 4
     assert texts(work, "gate.voided") == ["Add capacity: the approval is void, because the change is no longer the one approved"]
-    assert "-now: " in work.entries()[-1].data["asks"]["differs"]
+    assert work.entries()[-1].data["asks"]["differs"] == [{"what": "replicas now", "was": 3, "is": 4}]
     assert carry_out(work, scale=("ada", Answer.APPROVE)) is RunEnd.DONE
     assert bench.replicas() == 5
 

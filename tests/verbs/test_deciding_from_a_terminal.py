@@ -103,6 +103,8 @@ def test_an_abort_ends_the_run_aborted_before_its_next_step(waiting: Work, bench
         1,
         f"{waiting.id} has ended (aborted); there is nothing left to decide. See it with:  stopgap timeline show {waiting.id}\n",
     )
+    refused = f"Refused an answer of ada by terminal: {waiting.id} has ended (aborted); there is nothing left to decide."
+    assert texts(waiting, "gate.refused") == [refused]
 
 
 def test_ctrl_c_ends_following_with_130(waiting: Work) -> None:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from stopgap.approvals import codes
+from stopgap.approvals import bounds, codes
 from stopgap.approvals import gate as gates
-from stopgap.approvals.model import ANSWERS, Answer, Gate, Question
+from stopgap.approvals.model import APPROVALS, Answer, Gate, Question
 from stopgap.clock import format_duration
 from stopgap.incidents import fold
 from stopgap.policy.model import PersonId
 from stopgap.runbook.model import StepId
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from stopgap.approvals.model import Attempt
     from stopgap.clock import Clock
     from stopgap.incidents.model import Run
     from stopgap.policy.model import Policy, RoleName
-    from stopgap.timeline.entry import Timeline
+    from stopgap.timeline.entry import Entry, Timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +46,11 @@ def decide(timeline: Timeline, policy: Policy, clock: Clock, *, run: Run, attemp
         return Verdict(accepted=recorded.kind != "gate.refused", text=recorded.text, gate=gate)
     now = clock.now()
     run = fold.find_run(timeline, run.id)
-    gate = gates.waiting(timeline.of_run(run.id))
-    reason = _objection(gate, run=run, policy=policy, attempt=attempt, now=now)
+    entries = timeline.of_run(run.id)
+    gate = gates.waiting(entries)
+    reason = _closed(entries, run=run, gate=gate, attempt=attempt)
+    if gate and not reason:
+        reason = _objection(gate, policy=policy, attempt=attempt, now=_came(attempt, now))
     if not reason and policy.approvals.require_code:
         # Last, so that a code is used up only by an answer that counts.
         reason = codes.check(timeline, codes.Proof.of(attempt), now=now)
@@ -62,17 +66,25 @@ def settle(timeline: Timeline, clock: Clock, *, run: Run, gate: Gate) -> Gate:
     """
     if not gate.is_open:
         return gate
-    other = next((answer for answer in gate.answers if answer.answer is not Answer.APPROVE), None)
+    other = next((answer for answer in gate.answers if answer.answer not in APPROVALS), None)
     if other:
         text = f"{other.person} decided about {gate.step}: {other.answer}{_because(other.reason)}"
         _conclude(timeline, run, gate, kind="gate.decided", actor=other.person, text=text, answer=other.answer)
     elif len(gate.approved_by) >= gate.approvers:
-        text = f"{' and '.join(gate.approved_by)} approved {gate.step}{_because(gate.answers[-1].reason)}"
-        _conclude(timeline, run, gate, kind="gate.decided", actor=gate.approved_by[-1], text=text, answer=Answer.APPROVE)
+        answer = _narrowest(gate)
+        within = f" within {bounds.text(gate.bounds)}" if answer is Answer.WITHIN else ""
+        text = f"{' and '.join(gate.approved_by)} approved {gate.step}{within}{_because(gate.answers[-1].reason)}"
+        _conclude(timeline, run, gate, kind="gate.decided", actor=gate.approved_by[-1], text=text, answer=answer)
     elif clock.now() >= gate.expires_at:
         text = f"Nobody decided about {gate.step} within {format_duration(gate.expires)}: expired"
         _conclude(timeline, run, gate, kind="gate.expired", actor="stopgap", text=text, answer=None)
     return gates.latest(timeline.of_run(run.id), gate.step) or gate
+
+
+def _narrowest(gate: Gate) -> Answer:
+    """Bounds hold only when a quorum approved within them; whoever approved the change as it was shown allowed no other."""
+    within = {each.person for each in gate.answers if each.answer is Answer.WITHIN}
+    return Answer.WITHIN if len(within) >= gate.approvers else Answer.APPROVE
 
 
 def escalate(timeline: Timeline, clock: Clock, *, run: Run, gate: Gate) -> None:
@@ -98,17 +110,34 @@ def may_decide(gate: Gate, policy: Policy, now: datetime) -> tuple[PersonId, ...
     return tuple(dict.fromkeys(person for person in people if person not in excluded))
 
 
-def _objection(gate: Gate | None, *, run: Run, policy: Policy, attempt: Attempt, now: datetime) -> str:
-    """Say why this answer cannot count; empty when it can."""
+def _came(attempt: Attempt, now: datetime) -> datetime:
+    """Return the moment by which an answer is judged: when the server received it, if it lay unread for no longer than a code counts."""
+    if attempt.received is None or not timedelta(0) <= now - attempt.received <= codes.LATEST:
+        return now
+    return attempt.received
+
+
+def _closed(entries: Iterable[Entry], *, run: Run, gate: Gate | None, attempt: Attempt) -> str:
+    """Say why there is nothing (left) to decide; empty when there is."""
     if run.end is not None:
         return f"{run.id} has ended ({run.end}); there is nothing left to decide."
-    if gate is None:
+    meant = gates.with_digest(entries, attempt.digest)
+    if gate is None and meant is None:
         return f"{run.id} waits for nobody: its question has been decided already, or it has not asked yet."
+    if meant is None or meant.is_open:
+        return ""
+    if gate is not None:
+        change = f"now it is about {gate.digest} (round {gate.round} of {gate.step})"
+        return f"The answer is for change {meant.digest}, the question of round {meant.round} of {meant.step}; {change}. Look at it and decide anew."
+    return f"Too late: {meant.decided.text if meant.decided else f'the approval of {meant.step} is void'}."
+
+
+def _objection(gate: Gate, *, policy: Policy, attempt: Attempt, now: datetime) -> str:
+    """Say why this answer cannot count; empty when it can."""
     if now >= gate.expires_at:
         return f"The question about {gate.step} expired after {format_duration(gate.expires)}."
-    allowed = ANSWERS[gate.question]
-    if attempt.answer not in set(allowed):
-        return f'"{attempt.answer}" is no answer to this question. Allowed: {", ".join(allowed)}.'
+    if attempt.answer not in set(gate.allowed):
+        return f'"{attempt.answer}" is no answer to this question. Allowed: {", ".join(gate.allowed)}.'
     if attempt.digest != gate.digest:
         return f"The answer is for change {attempt.digest or '(none)'}, but the open question is about {gate.digest}. Look at it again and decide anew."
     return _person_objection(gate, policy=policy, attempt=attempt, now=now)
@@ -124,7 +153,7 @@ def _person_objection(gate: Gate, *, policy: Policy, attempt: Attempt, now: date
         started = person == gate.starter and gate.question is Question.APPROVE and not gate.allow_self
         why = "started this run, and somebody else must approve it" if started else f"does not hold {_roles(gate.roles(now))}"
         return f"{person} {why}. {', '.join(entitled) or 'Nobody'} may decide."
-    if person in gate.approved_by and attempt.answer == Answer.APPROVE:
+    if person in gate.approved_by and attempt.answer in APPROVALS:
         return f"{person} has approved already; {gate.approvers - len(gate.approved_by)} more of {', '.join(entitled)} must."
     return ""
 
@@ -161,7 +190,8 @@ def _accept(timeline: Timeline, clock: Clock, run: Run, gate: Gate, attempt: Att
     after = settle(timeline, clock, run=run, gate=gates.latest(timeline.of_run(run.id), gate.step) or gate)
     if after.decided is None:
         return Verdict(accepted=True, text=f"{text}; {after.approvers - len(after.approved_by)} more must approve", gate=after)
-    counted = any(answer.person == attempt.person and answer.answer == after.answer for answer in after.answers)
+    mine = {answer.answer for answer in after.answers if answer.person == attempt.person}
+    counted = bool(mine & APPROVALS) if after.answer in APPROVALS else after.answer in mine
     return Verdict(accepted=counted, text=after.decided.text if counted else f"Too late: {after.decided.text}", gate=after)
 
 

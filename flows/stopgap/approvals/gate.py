@@ -59,29 +59,36 @@ def ask(  # noqa: PLR0913  each is a part of the question, all by keyword
     return _asked(timeline.append(draft).entry)
 
 
+def every(entries: Iterable[Entry]) -> tuple[Gate, ...]:
+    """Return every gate of a run as it is now, each round by itself, in the order in which they were asked."""
+    found: dict[tuple[str, int], Gate] = {}
+    for entry in entries:
+        if entry.kind == "gate.asked":
+            found[entry.step, entry.data["round"]] = _asked(entry)
+        elif entry.kind in _KINDS and (place := (entry.step, entry.data.get("round", 0))) in found:
+            found[place] = _answered(found[place], entry)
+    return tuple(found.values())
+
+
+def rounds(entries: Iterable[Entry], step: StepId, *, question: Question | None = None) -> tuple[Gate, ...]:
+    """Return the rounds of a step's gate, or of those that asked `question`, the first first."""
+    return tuple(gate for gate in every(entries) if gate.step == step and question in {None, gate.question})
+
+
 def latest(entries: Iterable[Entry], step: StepId, *, question: Question | None = None) -> Gate | None:
     """Return the newest round of a step's gate, or of those that asked `question`; None when it never asked."""
-    found: Gate | None = None
-    for entry in entries:
-        if entry.step != step:
-            continue
-        if entry.kind == "gate.asked":
-            if question and entry.data["question"] != question:
-                continue
-            found = _asked(entry)
-        elif found and entry.kind in _KINDS and entry.data.get("round") == found.round:
-            found = _answered(found, entry)
-    return found
+    return next(reversed(rounds(entries, step, question=question)), None)
 
 
 def waiting(entries: Iterable[Entry]) -> Gate | None:
     """Return the gate a run waits at, if it waits at one; a run asks one question at a time."""
-    asked: dict[StepId, list[Entry]] = {}
-    for entry in entries:
-        if entry.kind.startswith("gate."):
-            asked.setdefault(StepId(entry.step), []).append(entry)
-    gates = [gate for step, found in asked.items() if (gate := latest(found, step)) and gate.is_open]
-    return max(gates, key=lambda gate: gate.asked_at, default=None)
+    newest = {gate.step: gate for gate in every(entries)}
+    return max((gate for gate in newest.values() if gate.is_open), key=lambda gate: gate.asked_at, default=None)
+
+
+def with_digest(entries: Iterable[Entry], digest: str) -> Gate | None:
+    """Return the gate, open or not, whose question has this digest."""
+    return next((gate for gate in every(entries) if gate.digest == digest), None)
 
 
 _KINDS = frozenset({"gate.answered", "gate.refused", "gate.decided", "gate.voided", "gate.expired"})

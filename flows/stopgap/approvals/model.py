@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from stopgap.timeline.entry import Entry
 
 
+_SHORT, _LONG = 100, 2000  # characters of what somebody says; the form takes no more, but anybody may write past the form
+
+
 class Question(enum.StrEnum):
     """What a gate asks."""
 
@@ -33,6 +36,7 @@ class Answer(enum.StrEnum):
     """What may be decided; the values are the words in the form."""
 
     APPROVE = "approve"
+    WITHIN = "approve within the bounds"  # offered where a gate names bounds, after two approvals were void
     SKIP = "skip this step"
     STOP = "stop the run"
     UNDO = "stop and undo"
@@ -48,6 +52,7 @@ ANSWERS: Mapping[Question, tuple[Answer, ...]] = {
     Question.CONFIRM: (Answer.DONE, Answer.SKIP, Answer.STOP),
     Question.OUTCOME: (Answer.WORKED, Answer.FAILED, Answer.STOP),
 }
+APPROVALS = frozenset({Answer.APPROVE, Answer.WITHIN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +99,23 @@ class Gate:
     @property
     def approved_by(self) -> tuple[PersonId, ...]:
         """The different people who approved, in order."""
-        return tuple(dict.fromkeys(each.person for each in self.answers if each.answer is Answer.APPROVE))
+        return tuple(dict.fromkeys(each.person for each in self.answers if each.answer in APPROVALS))
+
+    @property
+    def allowed(self) -> tuple[Answer, ...]:
+        """The answers that this question takes."""
+        within = (Answer.WITHIN,) if self.bounds else ()
+        return tuple(each for answer in ANSWERS[self.question] for each in ((answer, *within) if answer is Answer.APPROVE else (answer,)))
+
+    @property
+    def bounds(self) -> dict[str, dict[str, Any]]:
+        """The bounds within which it may be approved, by the name of what moves; see `approvals.bounds`."""
+        return dict(self.asks.get("bounds", {}))
+
+    @property
+    def is_refused(self) -> bool:
+        """It was decided or expired, and the change may not be made."""
+        return self.decided is not None and not self.voided and self.answer not in APPROVALS
 
     @property
     def is_open(self) -> bool:
@@ -143,12 +164,16 @@ class Attempt:
         """Read what the Prefect form sent; anything may stand in it, even the code in another field."""
         code = str(fields.get("code") or "").strip()
         words = Redaction([code])
+
+        def said(name: str, most: int) -> str:
+            return words.text(str(fields.get(name) or "").strip())[:most]
+
         return cls(
             id=id,
-            person=words.text(str(fields.get("name", "")).strip()),
-            answer=words.text(str(fields.get("decision", ""))),
-            digest=str(fields.get("change", "")),
-            reason=words.text(str(fields.get("reason") or "").strip()),
+            person=said("name", _SHORT),
+            answer=said("decision", _SHORT),
+            digest=said("change", _SHORT),
+            reason=said("reason", _LONG),
             channel="Prefect form",
             code=code,
             received=received,

@@ -7,7 +7,14 @@ import click
 from stopgap.approvals.model import Answer
 from stopgap.cli import deciding, examples
 
-CHOICES = {"approve": Answer.APPROVE, "done": Answer.DONE, "again": Answer.AGAIN, "worked": Answer.WORKED, "failed": Answer.FAILED}
+CHOICES = {
+    "approve": Answer.APPROVE,
+    "within-bounds": Answer.WITHIN,
+    "done": Answer.DONE,
+    "again": Answer.AGAIN,
+    "worked": Answer.WORKED,
+    "failed": Answer.FAILED,
+}
 
 
 EXAMPLES = examples.lines(
@@ -30,7 +37,7 @@ EXAMPLES = examples.lines(
     "--answer",
     type=click.Choice(list(CHOICES)),
     default="approve",
-    help="For the other questions a run may ask: done (a step in doubt, or one you did by hand), again (try it again), worked or failed (a drill's outcome).",
+    help="For the other questions a run may ask: within-bounds (a change that something keeps moving), done (a step in doubt, or one you did by hand), again (try it again), worked or failed (a drill's outcome).",
 )
 def command(*, run: str, step: str | None, reason: str, person: str | None, yes: bool, code_stdin: bool, answer: str) -> int:  # noqa: PLR0913  one an option
     """Show the change that RUN waits with, and approve it.

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from stopgap import home
-from stopgap.approvals import codes, decide, responders
+from stopgap.approvals import bounds, codes, decide, responders
 from stopgap.approvals import gate as gates
-from stopgap.approvals.model import ANSWERS, Answer, Attempt, Gate, Question
+from stopgap.approvals.model import Answer, Attempt, Gate, Question
 from stopgap.cli import asking
 from stopgap.clock import SystemClock, format_duration
 from stopgap.incidents import fold
@@ -36,29 +36,30 @@ def answer(  # noqa: PLR0913  one an option of the verbs
     with timelines.timeline() as timeline:
         run = fold.find_run(timeline, name)
         policy = _policy(run)
-        gate = _waiting(timeline, run, step)
-        if wanted not in ANSWERS[gate.question]:
-            raise UsageError(
-                f"{run.id} asks something else; it can be answered with: {', '.join(f'{each}' for each in ANSWERS[gate.question])}."
-            )
+        try:
+            gate = _waiting(timeline, run, step)
+        except NothingToDecideError:
+            given = _attempt(wanted, person=person, reason=reason)
+            decide.decide(timeline, policy, SystemClock(), run=run, attempt=given)  # refused, and on the timeline
+            raise
+        if wanted not in gate.allowed:
+            raise UsageError(f"{run.id} asks something else; it can be answered with: {', '.join(gate.allowed)}.")
         _show(gate)
         if not sure and not _is_sure(f"{wanted.capitalize()} as {asking.me(person)}?"):
             click.echo(f"Nothing was decided; {run.id} still waits.", err=True)
             return Exit.FAILED
-        attempt = Attempt(
-            id=f"terminal/{uuid.uuid4().hex}",
-            person=asking.me(person),
-            answer=str(wanted),
-            digest=gate.digest,
-            reason=reason,
-            channel=codes.TERMINAL,
-            code=_code(timeline, policy, asking.me(person), from_stdin=code_stdin),
-        )
+        code = _code(timeline, policy, asking.me(person), from_stdin=code_stdin)
+        attempt = _attempt(wanted, person=person, reason=reason, digest=gate.digest, code=code)
         verdict = decide.decide(timeline, policy, SystemClock(), run=run, attempt=attempt)
         click.echo(verdict.text, err=not verdict.accepted)
         if verdict.accepted:
             wake(fold.find_run(timeline, run.id))
         return Exit.DONE if verdict.accepted else Exit.FAILED
+
+
+def _attempt(wanted: Answer, *, person: str | None, reason: str, digest: str = "", code: str = "") -> Attempt:
+    id = f"terminal/{uuid.uuid4().hex}"  # noqa: A001  the field's own name
+    return Attempt(id=id, person=asking.me(person), answer=str(wanted), digest=digest, reason=reason, channel=codes.TERMINAL, code=code)
 
 
 def _code(timeline: Timeline, policy: Policy, person: str, *, from_stdin: bool) -> str:
@@ -103,7 +104,7 @@ def _waiting(timeline: Timeline, run: Run, step: str | None) -> Gate:
     if gate is None:
         raise NothingToDecideError(f"{run.id} waits for nobody at the moment. Follow it with:  stopgap timeline follow {run.incident}")
     if step and step != gate.step:
-        raise NothingToDecideError(f'{run.id} waits at step "{gate.step}", not at "{step}". Leave --step out, or name that one.')
+        raise UsageError(f'{run.id} waits at step "{gate.step}", not at "{step}". Leave --step out, or name that one.')
     return gate
 
 
@@ -118,6 +119,12 @@ def _show(gate: Gate) -> None:
     for key in dict.fromkeys([*change["now"], *change["after"]]):
         now, after = change["now"].get(key), change["after"].get(key)
         click.echo(f"    {key}: {now}" if now == after else f"    {key}: {now} -> {after}")
+    if asks.get("targets"):
+        click.echo(f"  where: {', '.join(asks['targets'])}")
+    for moved in asks.get("differs", ()):
+        click.echo(f"  moved since it was approved: {moved['what']}: {moved['was']} -> {moved['is']}")
+    if gate.bounds:
+        click.echo(f"  --answer within-bounds allows it also while: {bounds.text(gate.bounds)}")
     for note in change["notes"]:
         click.echo(f"  note: {note}")
     click.echo(f"  change {gate.digest}; asked because {asks['why']}")

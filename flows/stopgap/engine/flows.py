@@ -107,7 +107,9 @@ async def _held(work: Work, flow_run: UUID, *, refusal: str) -> State[Any]:
         return _state(end, work.mode, refusal)
     if work.mode is not Mode.LIVE:
         guard.forbid_changes(allow=_prefect_address())
-    end = await runs.carry_out(work, PrefectStage(work=work, flow_run=flow_run))
+    stage = PrefectStage(work=work, flow_run=flow_run)
+    end = await runs.carry_out(work, stage)
+    await stage.hear_late()
     return _state(end, work.mode, await asyncio.to_thread(_last_words, work))
 
 

@@ -8,8 +8,8 @@ from prefect.input import RunInput
 from pydantic import Field, create_model
 
 from stopgap.actions.contract import Change
-from stopgap.approvals import decide
-from stopgap.approvals.model import ANSWERS, Gate, Question
+from stopgap.approvals import bounds, decide
+from stopgap.approvals.model import Answer, Gate, Question
 from stopgap.clock import format_duration
 from stopgap.incidents.model import Mode
 from stopgap.plan import explain
@@ -34,7 +34,7 @@ _CODE: dict[str, Any] = {
 
 def build(work: Work, part: Part, gate: Gate) -> type[RunInput]:
     """Return the form for a gate. The server refuses an answer to any other question: the digest is a list of one."""
-    answers = tuple(str(answer) for answer in ANSWERS[gate.question])
+    answers = tuple(map(str, gate.allowed))
     fields: dict[str, Any] = {
         "decision": (Literal[answers], Field(title="Decision")),
         "change": (
@@ -69,9 +69,26 @@ def _question(gate: Gate) -> list[str]:
     if gate.question is not Question.APPROVE:
         return [explain.text(str(asks["why"])), *(explain.text(note) for note in asks.get("notes", ()))]
     change = Change.from_json(asks["change"])
-    parts = [f"Action `{asks['uses']}`, asked because {explain.text(asks['why'])}.", explain.change(change), explain.UNDO[asks["undoes"]]]
-    if asks.get("differs"):
-        parts.insert(0, f"**It is no longer what was approved.** What differs from the question before:\n\n{asks['differs']}")
+    where = ", ".join(f"`{each}`" for each in asks.get("targets", ()))
+    return [
+        *_again(gate),
+        explain.change(change),
+        f"**Where:** {where}" if where else "",
+        f"Action `{asks['uses']}`, asked because {explain.text(asks['why'])}. {explain.UNDO[asks['undoes']]}",
+    ]
+
+
+def _again(gate: Gate) -> list[str]:
+    """Say what moved since the question before, and which bounds are offered."""
+    if "differs" not in gate.asks:
+        return []
+    parts = ["**Asked again: it is no longer what was approved, and nothing was done.** What has moved since:"]
+    parts.append(explain.moved(gate.asks["differs"]) or "Nothing by now, but the approval is gone.")
+    if gate.bounds:
+        parts.append(
+            f"Something keeps moving it. **{Answer.WITHIN.capitalize()}** allows this change also while: {explain.text(bounds.text(gate.bounds))}. "
+            "Everything else stays as shown."
+        )
     return parts
 
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
-    from prefect.client.schemas.objects import State
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRunInput, State
     from prefect.client.schemas.responses import OrchestrationResult
     from prefect.input import RunInput
 
@@ -58,7 +59,7 @@ class PrefectStage:
 
     async def wait(self, part: Part, gate: Gate) -> Gate:
         """Read the answers that came in; suspend the flow run when they decide nothing."""
-        await self._read_answers(gate)
+        await self.hear()
         gate = await asyncio.to_thread(self._settled, gate)
         if not gate.is_open or (await asyncio.to_thread(self.work.run)).aborted_by:
             return gate
@@ -118,16 +119,29 @@ class PrefectStage:
         found = gates.latest(self.work.entries(), gate.step) or gate
         return decide.settle(self.work.timeline, self.work.clock, run=self.work.run(), gate=found)
 
-    async def _read_answers(self, gate: Gate) -> None:
-        prefix = f"suspended-{_question(gate)}-"
+    async def hear(self) -> None:
+        """Read every answer that came in, whatever question it is for: each counts or is refused, is on the timeline, and is left nowhere else."""
         async with get_client() as client:
-            inputs = await client.filter_flow_run_input(self.flow_run, key_prefix=prefix, limit=_MOST_ANSWERS, exclude_keys=set())
-        for each in sorted(inputs, key=lambda found: str(found.created)):
-            if each.key.endswith("-response"):
-                fields = self._said(each.value)
-                answer = Attempt.of_form(id=f"form/{self.flow_run}/{each.key}", fields=fields, received=each.created)
+            for each in sorted(await self._unread(client), key=lambda found: str(found.created)):
+                answer = Attempt.of_form(id=f"form/{self.flow_run}/{each.key}", fields=self._said(each.value), received=each.created)
                 await asyncio.to_thread(self._decide, answer)
-                await self._delete(each.key)
+                await self._delete(client, each.key)
+
+    async def hear_late(self) -> None:
+        """Read what came in for a run that has ended: it is refused. Prefect being away does not change how the run ended."""
+        try:
+            await self.hear()
+        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+            LOG.warning("What was answered to %s after its end could not be read from Prefect: %s", self.work.id, error)
+
+    async def _unread(self, client: PrefectClient) -> list[FlowRunInput]:
+        """Return all of them: somebody who floods Prefect with answers must not hide one."""
+        found: dict[str, FlowRunInput] = {}
+        while page := await client.filter_flow_run_input(
+            self.flow_run, key_prefix="suspended-", limit=_MOST_ANSWERS, exclude_keys=set(found)
+        ):
+            found |= {each.key: each for each in page}
+        return [each for key, each in found.items() if key.endswith("-response")]
 
     def _said(self, value: str) -> dict[str, Any]:
         """Return an answer's fields without the run's secrets; a code that looks like one of them stays whole, and is written nowhere."""
@@ -135,11 +149,10 @@ class PrefectStage:
         hidden: dict[str, Any] = self.work.secrets.json(fields)
         return {**hidden, **({"code": fields["code"]} if "code" in fields else {})}
 
-    async def _delete(self, key: str) -> None:
+    async def _delete(self, client: PrefectClient, key: str) -> None:
         """Leave no code in Prefect. The answer is on the timeline: after a crash before this, it is read again and counts once."""
         try:
-            async with get_client() as client:
-                await client.delete_flow_run_input(self.flow_run, key)
+            await client.delete_flow_run_input(self.flow_run, key)
         except (httpx.HTTPError, PrefectHTTPStatusError) as error:
             LOG.warning("An answer of %s that was read could not be deleted in Prefect: %s", self.work.id, error)
 
@@ -162,7 +175,7 @@ def _fields(value: str) -> dict[str, Any]:
     # Anybody who reaches Prefect's API may have written it.
     try:
         fields = json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}
 

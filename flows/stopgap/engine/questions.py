@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from stopgap.approvals import decide
+from stopgap.approvals import bounds, decide, difference
 from stopgap.approvals import gate as gates
-from stopgap.approvals.model import Answer, Gate, Question
+from stopgap.approvals.model import APPROVALS, Answer, Gate, Question
 from stopgap.engine import attempt, hiding
-from stopgap.plan import explain
 from stopgap.runbook.model import ApprovalRequest, Status
 
 if TYPE_CHECKING:
@@ -29,18 +30,22 @@ async def approved(work: Work, part: Part, stage: Stage, action: Action) -> Chan
     An approval counts for exactly the change it was given for: the live state is read again here, and what differs is asked anew.
     """
     gate = await _answered(work, part, stage)
-    change = await asyncio.to_thread(_plan, work, part, action)
-    request = part.request(action, change)
-    if request is None:
-        return change
     while True:
-        if gate and not gate.voided and gate.asks.get("digest") == change.digest:
-            return change if gate.answer is Answer.APPROVE else await asyncio.to_thread(_refused, work, part, gate)
-        if gate and gate.decided and gate.answer is not Answer.APPROVE:
+        if gate and gate.is_refused:  # before anything else: whatever has moved since, no was the answer
             return await asyncio.to_thread(_refused, work, part, gate)
+        change = await asyncio.to_thread(_plan, work, part, action)
+        request = part.request(action, change)
+        if request is None or (gate and await asyncio.to_thread(covers, work, gate, action, change)):
+            return change
         await asyncio.to_thread(_ask_approval, work, part, action, change, request=request, before=gate)
         gate = await _answered(work, part, stage)
-        change = await asyncio.to_thread(_plan, work, part, action)
+
+
+def covers(work: Work, gate: Gate, action: Action, change: Change) -> bool:
+    """Whether this gate's approval is for exactly this change of exactly this thing, or for one within the bounds that were approved."""
+    if gate.voided or gate.answer not in APPROVALS or gate.asks.get("arguments") != _arguments(work, action):
+        return False
+    return gate.asks["digest"] == change.digest or (gate.answer is Answer.WITHIN and bounds.hold(gate, _shown(work, change)))
 
 
 async def ask(work: Work, part: Part, stage: Stage, *, question: Question, asks: Mapping[str, Any]) -> Gate:
@@ -97,26 +102,46 @@ def _ask_approval(  # noqa: PLR0913  one question's parts
     asks: dict[str, Any] = {
         "why": why,
         "uses": action.name,
+        "arguments": _arguments(work, action),
+        "targets": sorted(action.targets()),
         "digest": change.digest,
         "undoes": action.undoes,
-        "change": {name: value for name, value in change.to_json().items() if name not in {"precondition", "undo"}},
+        "change": _shown(work, change),
     }
-    if before and not before.is_open and before.answer is Answer.APPROVE:
-        asks["differs"] = _difference(work, before, change)
-        decide.void(
-            work.timeline,
-            work.run(),
-            before,
-            why=f"{part.step.name}: the approval is void, because the change is no longer the one approved",
-        )
+    if before and before.answer in APPROVALS:
+        asks |= _since(work, part, before, asks)
     left = before.expires_at - work.clock.now() if before else None
     expires = max(left, AT_LEAST) if left is not None else None
     return _ask(work, part, Question.APPROVE, wanted, asks, f"{part.step.name}: may this be done? {change.summary}", expires=expires)
 
 
-def _difference(work: Work, before: Gate, change: Change) -> str:
-    old, new = before.asks["change"], hiding.hidden(work.secrets, change.to_json())
-    return explain.diff({"now": old["now"], "after": old["after"]}, {"now": new["now"], "after": new["after"]})
+def _since(work: Work, part: Part, before: Gate, asks: Mapping[str, Any]) -> dict[str, Any]:
+    """Take back the approval that no longer fits; return what the next question says of that: the difference, and after two of these bounds."""
+    why = f"{part.step.name}: the approval is void, because the change is no longer the one approved"
+    decide.void(work.timeline, work.run(), before, why=why)
+    rounds = gates.rounds(work.entries(), part.step.id, question=Question.APPROVE)
+    added: dict[str, Any] = {"differs": difference.between(before.asks, asks)}
+    if sum(each.voided for each in rounds) >= bounds.VOIDS:
+        alike = [each.asks["change"] for each in rounds if each.asks.get("arguments") == asks["arguments"]]
+        added["bounds"] = bounds.offer([*alike, asks["change"]])
+    return added
+
+
+def _arguments(work: Work, action: Action) -> dict[str, Any]:
+    """Return an action's `with:` as it was rendered: an approval for one cluster is none for another."""
+    given = {each.name: getattr(action, each.name) for each in dataclasses.fields(action)}  # type: ignore[arg-type]  # checked at registration
+    return hiding.hidden(work.secrets, _as_read_back(given))
+
+
+def _shown(work: Work, change: Change) -> dict[str, Any]:
+    shown = {name: value for name, value in change.to_json().items() if name not in {"precondition", "undo"}}
+    return hiding.hidden(work.secrets, _as_read_back(shown))
+
+
+def _as_read_back(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return data as the timeline gives it back, so that what was asked compares equal with what is asked for now."""
+    read: dict[str, Any] = json.loads(json.dumps(data, default=str))
+    return read
 
 
 def _ask(  # noqa: PLR0913, PLR0917  one question's parts

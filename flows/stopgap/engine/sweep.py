@@ -96,7 +96,7 @@ def _look_after(  # noqa: PLR0913, PLR0917  all that it looks at
     if UUID(run.flow_run) in active or (held and not held.is_free):
         return
     gate = _newest_gate(timeline, run)
-    if gate:
+    if gate and found.state == "PAUSED":  # otherwise an answer may lie unread, and the run settles it when it has read that
         gate = decide.settle(timeline, clock, run=run, gate=gate)
         decide.escalate(timeline, clock, run=run, gate=gate)
     patience = SETTLED if gate and gate.is_open and found.state == "RUNNING" else takeover.BEGINNING

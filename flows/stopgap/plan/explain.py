@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from stopgap.actions.contract import Change
     from stopgap.plan.model import Plan
@@ -48,6 +48,12 @@ def diff(now: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """Return a Markdown diff block of both sides, one line a value; empty when nothing changes."""
     lines = list(difflib.unified_diff(_lines(now), _lines(after), lineterm="", n=2))[2:]
     return "\n".join(["```diff", *(line for line in lines if not line.startswith("@@")), "```"]) if lines else ""
+
+
+def moved(differences: Sequence[Mapping[str, Any]]) -> str:
+    """Return a Markdown table of what moved between two questions; empty when nothing did."""
+    rows = [f"| {text(str(each['what']))} | {_cell(each['was'])} | {_cell(each['is'])} |" for each in differences]
+    return "\n".join(["| | when it was approved | now |", "|---|---|---|", *rows]) if rows else ""
 
 
 def change(planned: Change) -> str:
