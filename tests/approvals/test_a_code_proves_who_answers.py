@@ -70,7 +70,7 @@ def test_a_right_code_lets_the_decision_count(any_timeline: Timeline, clock: Man
     app = enrol(any_timeline, "ada")
     run, gate = ask(any_timeline)
     verdict = answer(any_timeline, clock, run, attempt(gate, "ada", app.at(clock.now())))
-    assert (verdict.accepted, verdict.text) == (True, "ada approved shift")
+    assert (verdict.accepted, verdict.text) == (True, "ada (incident-commander) approved shift")
 
 
 @pytest.mark.parametrize("code", ["", "12345", "1234567", "12 456", "\uff11\uff12\uff13\uff14\uff15\uff16"])
@@ -298,4 +298,7 @@ def test_two_approvers_each_bring_a_code_of_their_own(any_timeline: Timeline, cl
     assert answer(any_timeline, clock, run, attempt(gate, "ada", ada.at(clock.now()))).accepted
     refused = answer(any_timeline, clock, run, attempt(gate, "ben", ada.at(clock.now())))
     assert refused.text == WRONG.replace("ada", "ben")
-    assert answer(any_timeline, clock, run, attempt(gate, "ben", ben.at(clock.now()))).text == "ada and ben approved shift"
+    assert (
+        answer(any_timeline, clock, run, attempt(gate, "ben", ben.at(clock.now()))).text
+        == "ada (incident-commander) and ben (incident-commander, for ada) approved shift"
+    )

@@ -15,8 +15,8 @@ from stopgap.approvals.model import Answer, Attempt, Gate, Question
 from stopgap.incidents import fold
 from stopgap.incidents.model import Mode, Run
 from stopgap.incidents.open import open_incident, request_run
-from stopgap.policy.model import ApprovalRules, Person, PersonId, Policy, Role, RoleName, Severity
-from stopgap.runbook.model import ApprovalRequest, Escalation, Runbook, StepId
+from stopgap.policy.model import ApprovalRules, Escalation, Person, PersonId, Policy, Role, RoleName, Severity
+from stopgap.runbook.model import ApprovalRequest, Runbook, StepId
 from stopgap.timeline.entry import Draft
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def test_an_answer_that_came_in_time_counts_though_its_worker_read_it_late(any_t
     clock.advance(timedelta(minutes=14))
     given = replace(attempt(gate, "ada"), received=clock.now())
     clock.advance(timedelta(minutes=2))
-    assert decide.decide(any_timeline, POLICY, clock, run=run, attempt=given).text == "ada approved shift"
+    assert decide.decide(any_timeline, POLICY, clock, run=run, attempt=given).text == "ada (incident-commander) approved shift"
 
 
 def test_an_answer_that_lay_unread_for_long_counts_by_when_it_is_read(any_timeline: Timeline, clock: ManualClock) -> None:
@@ -137,7 +137,7 @@ def test_an_answer_to_a_decided_question_is_told_how_it_was_decided(any_timeline
     run, gate = ask(any_timeline)
     decide.decide(any_timeline, POLICY, clock, run=run, attempt=attempt(gate, "ada", Answer.STOP))
     late = decide.decide(any_timeline, POLICY, clock, run=run, attempt=attempt(gate, "ben"))
-    assert (late.accepted, late.text) == (False, "Too late: ada decided about shift: stop the run.")
+    assert (late.accepted, late.text) == (False, "Too late: ada (incident-commander) decided about shift: stop the run.")
 
 
 def test_an_answer_to_an_earlier_round_is_told_what_is_asked_now(any_timeline: Timeline, clock: ManualClock) -> None:

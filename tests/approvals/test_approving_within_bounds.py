@@ -88,7 +88,7 @@ def test_after_two_voids_the_change_may_be_approved_within_bounds(bench: Bench) 
     assert asked[-1]["bounds"] == {"replicas": {"from": 1, "to": 7}}
     assert carry_out(work, scale=keep_moving(bench, [("ada", Answer.WITHIN)], [7])) is RunEnd.DONE
     assert bench.replicas() == 9
-    assert texts(work, "gate.decided")[-1] == "ada approved scale within replicas from 1 to 7"
+    assert texts(work, "gate.decided")[-1] == "ada (incident-commander) approved scale within replicas from 1 to 7"
 
 
 def test_beyond_the_bounds_it_is_void_again_and_the_bounds_have_grown(bench: Bench) -> None:

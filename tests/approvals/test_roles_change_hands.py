@@ -65,13 +65,17 @@ def test_who_held_a_role_at_a_moment_is_read_from_the_timeline(any_timeline: Tim
     assert roles.fold(entries, at=then - timedelta(seconds=1)).holder(COMMANDER) is None
 
 
-def test_the_holder_counts_in_place_of_policys_and_deputies_stay(any_timeline: Timeline, clock: ManualClock) -> None:
+def test_who_handed_a_role_over_no_longer_acts_as_it_and_deputies_stay(any_timeline: Timeline, clock: ManualClock) -> None:
     at = desk(any_timeline, clock)
+    assert roles.acting(POLICY, now(at), COMMANDER) == ("ada", "ben")
+    at.assign(COMMANDER, "ben", hand=hand("ben"))
+    assert roles.acting(POLICY, now(at), COMMANDER) == ("ben", "ada")
+    at.assign(COMMANDER, "ada", hand=hand("ada"))
     assert roles.acting(POLICY, now(at), COMMANDER) == ("ada", "ben")
     at.assign(COMMANDER, "ben", hand=hand("ben"))
     assert roles.acting(POLICY, now(at), COMMANDER) == ("ben",)
     at.leave(COMMANDER, hand=hand("ben"))
-    assert roles.acting(POLICY, now(at), COMMANDER) == ("ada", "ben")
+    assert roles.acting(POLICY, now(at), COMMANDER) == ("ben",)
 
 
 def test_declined_and_left_roles(any_timeline: Timeline, clock: ManualClock) -> None:

@@ -53,7 +53,7 @@ def test_a_gate_holds_the_step_until_somebody_answers(bench: Bench) -> None:
     assert bench.replicas() == 3
     assert carry_out(work, scale=("ada", Answer.APPROVE)) is RunEnd.DONE
     assert bench.replicas() == 5
-    assert texts(work, "gate.decided") == ["ada approved scale"]
+    assert texts(work, "gate.decided") == ["ada (incident-commander) approved scale"]
 
 
 def test_a_skipped_step_is_rejected_and_the_run_goes_on(bench: Bench) -> None:

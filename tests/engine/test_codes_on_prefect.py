@@ -67,7 +67,7 @@ def test_the_right_code_lets_the_step_happen_and_is_left_nowhere(waiting: Waitin
     assert state
     assert state.type is StateType.COMPLETED
     assert bench.replicas() == 4
-    assert texts(waiting.work, "gate.decided") == ["ada approved scale"]
+    assert texts(waiting.work, "gate.decided") == ["ada (incident-commander) approved scale"]
     assert responses(waiting) == []
     assert not any(given in entry.text or given in json.dumps(entry.data) for entry in waiting.work.entries())
 
@@ -145,7 +145,7 @@ def test_the_terminal_asks_for_a_code_as_well(waiting: Waiting, bench: Bench, ap
     given = code(app)
     done = approve("--code-stdin", typed=f"{given[:3]} {given[3:]}\n")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("ada approved scale\n")
+    assert done.stdout.endswith("ada (incident-commander) approved scale\n")
     waiting.client.set_flow_run_state(waiting.flow_run, Scheduled(), force=True)  # that process could not reach Prefect to wake the run
     state = waiting.execute()
     assert state

@@ -53,7 +53,7 @@ def test_a_rejection_in_the_form_ends_the_run_rejected(waiting: Waiting, bench: 
     assert (state.type, state.name) == (StateType.FAILED, "Rejected")
     assert bench.replicas() == 3
     assert waiting.work.run().end is RunEnd.REJECTED
-    assert texts(waiting.work, "gate.decided") == ["ada decided about scale: stop the run: wrong cluster"]
+    assert texts(waiting.work, "gate.decided") == ["ada (incident-commander) decided about scale: stop the run: wrong cluster"]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_an_approval_shows_the_change_and_counts(waiting: Work, bench: Bench) ->
     done = stopgap("approve", waiting.id, "--as", "ada", typed="y\n")
     assert done.returncode == 0, done.stderr
     assert "  checkout: 3 -> 5 replicas\n" in done.stdout
-    assert done.stdout.endswith("ada approved scale\n")
+    assert done.stdout.endswith("ada (incident-commander) approved scale\n")
     assert "Approve as ada? [y/N]: " in done.stderr
     assert carry_out(waiting) is RunEnd.DONE
     assert bench.replicas() == 5

@@ -47,7 +47,7 @@ class Proof:
     @classmethod
     def of(cls, attempt: Attempt) -> Self:
         """Take the proof out of an answer."""
-        said = json.dumps([attempt.person, attempt.answer, attempt.digest, attempt.reason])
+        said = json.dumps([attempt.person, attempt.answer, attempt.digest, attempt.reason, attempt.breaks_glass])
         return cls(
             attempt=f"{attempt.id}/{hashlib.sha256(said.encode()).hexdigest()}",
             person=PersonId(attempt.person),

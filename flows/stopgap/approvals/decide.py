@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from stopgap.approvals import bounds, codes
+from stopgap.approvals import bounds, codes, entitled
 from stopgap.approvals import gate as gates
-from stopgap.approvals.model import APPROVALS, Answer, Gate, Question
+from stopgap.approvals.entitled import Side
+from stopgap.approvals.model import APPROVALS, Answer, Gate
 from stopgap.clock import format_duration
-from stopgap.incidents import fold
+from stopgap.incidents import fold, roles
 from stopgap.policy.model import PersonId
 from stopgap.runbook.model import StepId
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from stopgap.approvals.model import Attempt
     from stopgap.clock import Clock
     from stopgap.incidents.model import Run
-    from stopgap.policy.model import Policy, RoleName
-    from stopgap.timeline.entry import Entry, Timeline
+    from stopgap.policy.model import Policy
+    from stopgap.timeline.entry import Draft, Entry, Timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,32 +48,40 @@ def decide(timeline: Timeline, policy: Policy, clock: Clock, *, run: Run, attemp
     run = fold.find_run(timeline, run.id)
     entries = timeline.of_run(run.id)
     gate = gates.waiting(entries)
+    side = Side.of(policy, timeline.of_chain(run.incident), now=_came(attempt, now))
     reason = _closed(entries, run=run, gate=gate, attempt=attempt)
     if gate and not reason:
-        reason = _objection(gate, policy=policy, attempt=attempt, now=_came(attempt, now))
+        reason = _objection(gate, side=side, attempt=attempt)
     if not reason and policy.approvals.require_code:
         # Last, so that a code is used up only by an answer that counts.
         reason = codes.check(timeline, codes.Proof.of(attempt), now=now)
     if reason or gate is None:
         return _refuse(timeline, run, gate, attempt, reason)
-    return _accept(timeline, clock, run, gate, attempt)
+    if attempt.answer == Answer.WITHDRAW:
+        return _withdraw(timeline, clock, run, gate, attempt)
+    return _accept(timeline, clock, run, gate, attempt, side)
 
 
 def settle(timeline: Timeline, clock: Clock, *, run: Run, gate: Gate) -> Gate:
     """Draw the conclusion that the answers and the clock allow, if any; whoever gets here first writes it. Returns the gate as it is now.
 
-    One answer that is no approval ends the question; approvals do when they are a quorum. Also finishes what a crash left half done.
+    One answer that is no approval ends the question; approvals do when they are a quorum, and one that breaks the glass does alone. Also
+    finishes what a crash left half done.
     """
     if not gate.is_open:
         return gate
     other = next((answer for answer in gate.answers if answer.answer not in APPROVALS), None)
+    alone = next((answer for answer in gate.answers if answer.breaks_glass), None)
     if other:
-        text = f"{other.person} decided about {gate.step}: {other.answer}{_because(other.reason)}"
+        text = f"{other.who} decided about {gate.step}: {other.answer}{_because(other.reason)}"
         _conclude(timeline, run, gate, kind="gate.decided", actor=other.person, text=text, answer=other.answer)
-    elif len(gate.approved_by) >= gate.approvers:
+    elif alone:
+        text = f"BREAK GLASS: {alone.who} approved {gate.step} alone{_because(alone.reason)}"
+        _conclude(timeline, run, gate, kind="gate.decided", actor=alone.person, text=text, answer=Answer.APPROVE)
+    elif not gate.still_needed:
         answer = _narrowest(gate)
         within = f" within {bounds.text(gate.bounds)}" if answer is Answer.WITHIN else ""
-        text = f"{' and '.join(gate.approved_by)} approved {gate.step}{within}{_because(gate.answers[-1].reason)}"
+        text = f"{' and '.join(each.who for each in gate.answers)} approved {gate.step}{within}{_because(gate.answers[-1].reason)}"
         _conclude(timeline, run, gate, kind="gate.decided", actor=gate.approved_by[-1], text=text, answer=answer)
     elif clock.now() >= gate.expires_at:
         text = f"Nobody decided about {gate.step} within {format_duration(gate.expires)}: expired"
@@ -87,27 +95,10 @@ def _narrowest(gate: Gate) -> Answer:
     return Answer.WITHIN if len(within) >= gate.approvers else Answer.APPROVE
 
 
-def escalate(timeline: Timeline, clock: Clock, *, run: Run, gate: Gate) -> None:
-    """Write down, once, that nobody decided for so long and that the next role may decide as well. It may whether this was written or not."""
-    if gate.is_open and gate.escalate_to and len(gate.roles(clock.now())) > len(gate.by):
-        after = format_duration(gate.escalate_after) if gate.escalate_after else ""
-        text = f"Nobody decided about {gate.step} within {after}: {gate.escalate_to} may decide as well"
-        key = f"gate.escalated/{run.id}/{gate.step}/{gate.round}"
-        _append(timeline, run, gate, kind="gate.escalated", actor="stopgap", key=key, text=text, data={"to": gate.escalate_to})
-
-
 def void(timeline: Timeline, run: Run, gate: Gate, *, why: str) -> None:
     """Take an approval back because what it was for has changed."""
     key = f"gate.voided/{run.id}/{gate.step}/{gate.round}"
     _append(timeline, run, gate, kind="gate.voided", actor="stopgap", key=key, text=why, data={})
-
-
-def may_decide(gate: Gate, policy: Policy, now: datetime) -> tuple[PersonId, ...]:
-    """Return everybody whose answer would count now, holders before deputies; all people when the gate names no role."""
-    roles = gate.roles(now)
-    people = [person for role in roles for person in policy.holders(role)] if roles else list(policy.people)
-    excluded = {gate.starter} if gate.question is Question.APPROVE and not gate.allow_self else set()
-    return tuple(dict.fromkeys(person for person in people if person not in excluded))
 
 
 def _came(attempt: Attempt, now: datetime) -> datetime:
@@ -132,34 +123,15 @@ def _closed(entries: Iterable[Entry], *, run: Run, gate: Gate | None, attempt: A
     return f"Too late: {meant.decided.text if meant.decided else f'the approval of {meant.step} is void'}."
 
 
-def _objection(gate: Gate, *, policy: Policy, attempt: Attempt, now: datetime) -> str:
+def _objection(gate: Gate, *, side: Side, attempt: Attempt) -> str:
     """Say why this answer cannot count; empty when it can."""
-    if now >= gate.expires_at:
+    if side.now >= gate.expires_at:
         return f"The question about {gate.step} expired after {format_duration(gate.expires)}."
     if attempt.answer not in set(gate.allowed):
         return f'"{attempt.answer}" is no answer to this question. Allowed: {", ".join(gate.allowed)}.'
     if attempt.digest != gate.digest:
         return f"The answer is for change {attempt.digest or '(none)'}, but the open question is about {gate.digest}. Look at it again and decide anew."
-    return _person_objection(gate, policy=policy, attempt=attempt, now=now)
-
-
-def _person_objection(gate: Gate, *, policy: Policy, attempt: Attempt, now: datetime) -> str:
-    person = PersonId(attempt.person)
-    if person not in policy.people:
-        near = difflib.get_close_matches(attempt.person, policy.people, n=1)
-        return f'Policy knows nobody called "{attempt.person}".' + (f" Did you mean {near[0]}?" if near else "")
-    entitled = may_decide(gate, policy, now)
-    if person not in entitled:
-        started = person == gate.starter and gate.question is Question.APPROVE and not gate.allow_self
-        why = "started this run, and somebody else must approve it" if started else f"does not hold {_roles(gate.roles(now))}"
-        return f"{person} {why}. {', '.join(entitled) or 'Nobody'} may decide."
-    if person in gate.approved_by and attempt.answer in APPROVALS:
-        return f"{person} has approved already; {gate.approvers - len(gate.approved_by)} more of {', '.join(entitled)} must."
-    return ""
-
-
-def _roles(roles: tuple[RoleName, ...]) -> str:
-    return " or ".join(roles) or "any role"
+    return entitled.objection(gate, side, attempt)
 
 
 def _refuse(timeline: Timeline, run: Run, gate: Gate | None, attempt: Attempt, reason: str) -> Verdict:
@@ -182,24 +154,54 @@ def _refuse(timeline: Timeline, run: Run, gate: Gate | None, attempt: Attempt, r
     return Verdict(accepted=False, text=reason, gate=gate)
 
 
-def _accept(timeline: Timeline, clock: Clock, run: Run, gate: Gate, attempt: Attempt) -> Verdict:
-    text = f"{attempt.person} answered the question about {gate.step} by {attempt.channel}: {attempt.answer}{_because(attempt.reason)}"
-    data = {"answer": attempt.answer, "change": attempt.digest, "channel": attempt.channel, "reason": attempt.reason}
+def _accept(timeline: Timeline, clock: Clock, run: Run, gate: Gate, attempt: Attempt, side: Side) -> Verdict:  # noqa: PLR0913, PLR0917  an answer and what it is judged by
+    command = entitled.command_taken(gate, side, run.incident, PersonId(attempt.person))
+    standing = roles.COMMANDER if command else entitled.standing(gate, side, PersonId(attempt.person))
+    glass = "BREAK GLASS: " if attempt.breaks_glass else ""
+    text = (
+        f"{glass}{attempt.person} answered the question about {gate.step} by {attempt.channel}: {attempt.answer}{_because(attempt.reason)}"
+    )
+    data = {
+        "answer": attempt.answer,
+        "change": attempt.digest,
+        "channel": attempt.channel,
+        "reason": attempt.reason,
+        "standing": standing,
+        "break_glass": attempt.breaks_glass,
+    }
     key = f"gate.attempt/{attempt.id}"
-    _append(timeline, run, gate, kind="gate.answered", actor=attempt.person, key=key, text=text, data=data)
+    answered = _draft(run, gate, kind="gate.answered", actor=attempt.person, key=key, text=text, data=data)
+    timeline.append_all([*filter(None, [command]), answered])
     after = settle(timeline, clock, run=run, gate=gates.latest(timeline.of_run(run.id), gate.step) or gate)
     if after.decided is None:
-        return Verdict(accepted=True, text=f"{text}; {after.approvers - len(after.approved_by)} more must approve", gate=after)
+        return Verdict(accepted=True, text=f"{text}; {after.still_needed} more must approve", gate=after)
     mine = {answer.answer for answer in after.answers if answer.person == attempt.person}
     counted = bool(mine & APPROVALS) if after.answer in APPROVALS else after.answer in mine
     return Verdict(accepted=counted, text=after.decided.text if counted else f"Too late: {after.decided.text}", gate=after)
 
 
+def _withdraw(timeline: Timeline, clock: Clock, run: Run, gate: Gate, attempt: Attempt) -> Verdict:
+    text = f"{attempt.person} withdrew their approval of {gate.step} by {attempt.channel}{_because(attempt.reason)}"
+    data = {"change": attempt.digest, "channel": attempt.channel, "reason": attempt.reason}
+    _append(timeline, run, gate, kind="gate.withdrawn", actor=attempt.person, key=f"gate.attempt/{attempt.id}", text=text, data=data)
+    after = settle(timeline, clock, run=run, gate=gates.latest(timeline.of_run(run.id), gate.step) or gate)
+    if after.decided is None:
+        return Verdict(accepted=True, text=f"{text}; {after.still_needed} more must approve", gate=after)
+    return Verdict(accepted=False, text=f"Too late: {after.decided.text}", gate=after)
+
+
 def _conclude(  # noqa: PLR0913  one decision's parts
     timeline: Timeline, run: Run, gate: Gate, *, kind: str, actor: str, text: str, answer: Answer | None
 ) -> None:
-    data = {"answer": str(answer or ""), "change": gate.digest, "approved_by": list(gate.approved_by)}
     key = f"gate.decided/{run.id}/{gate.step}/{gate.round}"
+    people = [{"person": each.person, "answer": str(each.answer), "standing": each.standing} for each in gate.answers]
+    data = {
+        "answer": str(answer or ""),
+        "change": gate.digest,
+        "approved_by": list(gate.approved_by),
+        "people": people,
+        "break_glass": answer is Answer.APPROVE and any(each.breaks_glass for each in gate.answers),
+    }
     _append(timeline, run, gate, kind=kind, actor=actor, key=key, text=text, data=data)
 
 
@@ -210,12 +212,8 @@ def _because(reason: str) -> str:
 def _append(  # noqa: PLR0913  an entry's parts
     timeline: Timeline, run: Run, gate: Gate, *, kind: str, actor: str, key: str, text: str, data: Mapping[str, object]
 ) -> None:
-    draft = run.draft(
-        step=gate.step,
-        kind=kind,
-        actor=actor,
-        key=key,
-        text=text,
-        data={"round": gate.round, **data},
-    )
-    timeline.append(draft)
+    timeline.append(_draft(run, gate, kind=kind, actor=actor, key=key, text=text, data=data))
+
+
+def _draft(run: Run, gate: Gate, *, kind: str, actor: str, key: str, text: str, data: Mapping[str, object]) -> Draft:  # noqa: PLR0913  an entry's parts
+    return run.draft(step=gate.step, kind=kind, actor=actor, key=key, text=text, data={"round": gate.round, **data})

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from stopgap.approvals.model import Answer, Answered, Gate, Question, bind
 from stopgap.clock import format_duration, parse_duration
 from stopgap.incidents.model import RunId
-from stopgap.policy.model import PersonId, RoleName
+from stopgap.policy.model import Escalation, PersonId, RoleName
 from stopgap.runbook.model import StepId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from stopgap.incidents.model import Run
@@ -31,11 +31,12 @@ def ask(  # noqa: PLR0913  each is a part of the question, all by keyword
     asks: Mapping[str, Any],
     text: str,
     allow_self: bool,
+    chain: Sequence[Escalation] = (),
 ) -> Gate:
-    """Ask in a new round; of two who ask at once one wins and both get that gate."""
+    """Ask in a new round; of two who ask at once one wins and both get that gate. `chain` is whom to ask later, unless `request` says."""
     last = latest(timeline.of_run(run.id), step)
     number = last.round + 1 if last else 1
-    escalate = request.escalate
+    later = [request.escalate] if request.escalate else chain
     draft = run.draft(
         step=step,
         kind="gate.asked",
@@ -49,8 +50,7 @@ def ask(  # noqa: PLR0913  each is a part of the question, all by keyword
             "by": list(request.by),
             "approvers": request.approvers,
             "expires": format_duration(expires),
-            "escalate_after": format_duration(escalate.after) if escalate else "",
-            "escalate_to": escalate.to if escalate else "",
+            "escalate": [{"after": format_duration(each.after), "to": each.to} for each in later if each.to not in request.by],
             "starter": run.starter,
             "allow_self": allow_self,
             "asks": dict(asks),
@@ -91,7 +91,7 @@ def with_digest(entries: Iterable[Entry], digest: str) -> Gate | None:
     return next((gate for gate in every(entries) if gate.digest == digest), None)
 
 
-_KINDS = frozenset({"gate.answered", "gate.refused", "gate.decided", "gate.voided", "gate.expired"})
+_KINDS = frozenset({"gate.answered", "gate.withdrawn", "gate.refused", "gate.decided", "gate.voided", "gate.expired"})
 
 
 def _asked(entry: Entry) -> Gate:
@@ -109,15 +109,25 @@ def _asked(entry: Entry) -> Gate:
         starter=data["starter"],
         allow_self=data["allow_self"],
         asks=data["asks"],
-        escalate_after=parse_duration(data["escalate_after"]) if data["escalate_after"] else None,
-        escalate_to=RoleName(data["escalate_to"]) if data["escalate_to"] else None,
+        escalate=tuple(Escalation(after=parse_duration(each["after"]), to=RoleName(each["to"])) for each in data.get("escalate", ())),
     )
 
 
 def _answered(gate: Gate, entry: Entry) -> Gate:
     if entry.kind == "gate.answered":
-        answer = Answered(person=PersonId(entry.actor), answer=Answer(entry.data["answer"]), reason=entry.data["reason"])
+        data = entry.data
+        answer = Answered(
+            person=PersonId(entry.actor),
+            answer=Answer(data["answer"]),
+            reason=data["reason"],
+            standing=data.get("standing", ""),
+            breaks_glass=data.get("break_glass", False),
+        )
         return replace(gate, answers=(*gate.answers, answer)) if gate.is_open else gate
+    if entry.kind == "gate.withdrawn":
+        # Once the quorum is full the decision has been made, whether it was written down yet or not.
+        rest = tuple(each for each in gate.answers if each.person != entry.actor)
+        return replace(gate, answers=rest) if gate.is_open and not gate.is_settled else gate
     if entry.kind == "gate.refused":
         return replace(gate, refused=(*gate.refused, entry.text))
     if entry.kind == "gate.voided":

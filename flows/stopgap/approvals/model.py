@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from stopgap.incidents.model import RunId
-    from stopgap.policy.model import PersonId, RoleName
+    from stopgap.policy.model import Escalation, PersonId, RoleName
     from stopgap.runbook.model import StepId
     from stopgap.timeline.entry import Entry
 
@@ -41,6 +41,7 @@ class Answer(enum.StrEnum):
     STOP = "stop the run"
     UNDO = "stop and undo"
     DONE = "it is done"
+    WITHDRAW = "withdraw my approval"
     AGAIN = "try again"
     WORKED = "it worked"
     FAILED = "it failed"
@@ -57,11 +58,18 @@ APPROVALS = frozenset({Answer.APPROVE, Answer.WITHIN})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """An answer that counts."""
+    """An answer that counts. `standing` says as what they answered: which role they held or stood in for."""
 
     person: PersonId
     answer: Answer
     reason: str
+    standing: str = ""
+    breaks_glass: bool = False  # an approval that counts alone
+
+    @property
+    def who(self) -> str:
+        """The person, and as what they answered."""
+        return f"{self.person} ({self.standing})" if self.standing else self.person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +92,7 @@ class Gate:
     starter: str
     allow_self: bool
     asks: Mapping[str, Any] = field(default_factory=dict)  # what the form shows: the change, the difference, the reason for asking
-    escalate_after: timedelta | None = None
-    escalate_to: RoleName | None = None
+    escalate: tuple[Escalation, ...] = ()
     answers: tuple[Answered, ...] = ()
     refused: tuple[str, ...] = ()
     decided: Entry | None = None
@@ -103,9 +110,11 @@ class Gate:
 
     @property
     def allowed(self) -> tuple[Answer, ...]:
-        """The answers that this question takes."""
+        """The answers that this question takes: within bounds where it names some; who may approve with others may also withdraw."""
         within = (Answer.WITHIN,) if self.bounds else ()
-        return tuple(each for answer in ANSWERS[self.question] for each in ((answer, *within) if answer is Answer.APPROVE else (answer,)))
+        withdraw = (Answer.WITHDRAW,) if self.question is Question.APPROVE and self.approvers > 1 else ()
+        found = (each for answer in ANSWERS[self.question] for each in ((answer, *within) if answer is Answer.APPROVE else (answer,)))
+        return (*found, *withdraw)
 
     @property
     def bounds(self) -> dict[str, dict[str, Any]]:
@@ -116,6 +125,16 @@ class Gate:
     def is_refused(self) -> bool:
         """It was decided or expired, and the change may not be made."""
         return self.decided is not None and not self.voided and self.answer not in APPROVALS
+
+    @property
+    def still_needed(self) -> int:
+        """How many more different people must approve."""
+        return max(self.approvers - len(self.approved_by), 0)
+
+    @property
+    def is_settled(self) -> bool:
+        """The answers are enough for a decision: one that is no approval, approvals that are a quorum, or a broken glass."""
+        return not self.still_needed or any(each.breaks_glass or each.answer not in APPROVALS for each in self.answers)
 
     @property
     def is_open(self) -> bool:
@@ -135,10 +154,8 @@ class Gate:
         return self.decided is not None and self.decided.kind == "gate.expired"
 
     def roles(self, now: datetime) -> tuple[RoleName, ...]:
-        """Return who may decide at this moment: `by`, and the next role once the question was escalated."""
-        if self.escalate_to and self.escalate_after is not None and now >= self.asked_at + self.escalate_after:
-            return (*self.by, self.escalate_to)
-        return self.by
+        """Return who may decide at this moment: `by`, and each next role once the question was escalated to it."""
+        return (*self.by, *(each.to for each in self.escalate if now >= self.asked_at + each.after))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +175,7 @@ class Attempt:
     channel: str
     code: str = field(default="", repr=False)
     received: datetime | None = None
+    breaks_glass: bool = False
 
     @classmethod
     def of_form(cls, *, id: str, fields: Mapping[str, Any], received: datetime | None) -> Self:  # noqa: A002  the field's own name

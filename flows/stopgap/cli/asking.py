@@ -13,6 +13,7 @@ import click
 
 from stopgap import document as documents
 from stopgap import home
+from stopgap.approvals import responders
 from stopgap.incidents.model import RunEnd
 from stopgap.policy import load as policies
 from stopgap.problems import Exit, ProblemsError, UsageError
@@ -39,6 +40,8 @@ QUIET = frozenset(
 COLOURS = {
     "step.finished": "green",
     "gate.asked": "yellow",
+    "gate.reminded": "yellow",
+    "gate.escalated": "yellow",
     "gate.refused": "red",
     "run.finished": "bold",
     "gate.decided": "cyan",
@@ -100,6 +103,13 @@ def code(person: str, *, from_stdin: bool) -> str:
         raise UsageError(f"There is no terminal on which to ask for the one-time code of {person}. Give it as a line with  --code-stdin")
     typed: str = click.prompt(f"One-time code of {person}", hide_input=True, err=True)
     return typed.replace(" ", "").strip()
+
+
+def code_if_needed(timeline: Timeline, policy: Policy, person: str, *, from_stdin: bool) -> str:
+    """Ask for the one-time code where one counts; whoever has none is not asked, and refused with the way to get one."""
+    if not policy.approvals.require_code or person not in responders.roll(timeline).enrolled:
+        return ""
+    return code(person, from_stdin=from_stdin)
 
 
 def follow(timeline: Timeline, incident: str, run: str, *, quiet: bool = False) -> Exit:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stopgap import home
-from stopgap.approvals import bounds, codes, decide, responders
+from stopgap.approvals import bounds, codes, decide
 from stopgap.approvals import gate as gates
 from stopgap.approvals.model import Answer, Attempt, Gate, Question
 from stopgap.cli import asking
@@ -30,7 +30,15 @@ class NothingToDecideError(StopgapError):
 
 
 def answer(  # noqa: PLR0913  one an option of the verbs
-    name: str, wanted: Answer, *, person: str | None, reason: str, sure: bool, step: str | None, code_stdin: bool = False
+    name: str,
+    wanted: Answer,
+    *,
+    person: str | None,
+    reason: str,
+    sure: bool,
+    step: str | None,
+    code_stdin: bool = False,
+    breaks_glass: bool = False,
 ) -> int:
     """Answer the question a run waits with, after showing it; refusals are sentences and exit code 1."""
     with timelines.timeline() as timeline:
@@ -45,11 +53,12 @@ def answer(  # noqa: PLR0913  one an option of the verbs
         if wanted not in gate.allowed:
             raise UsageError(f"{run.id} asks something else; it can be answered with: {', '.join(gate.allowed)}.")
         _show(gate)
-        if not sure and not _is_sure(f"{wanted.capitalize()} as {asking.me(person)}?"):
+        alone = " alone, which everybody is told" if breaks_glass else ""
+        if not sure and not _is_sure(f"{wanted.capitalize()} as {asking.me(person)}{alone}?"):
             click.echo(f"Nothing was decided; {run.id} still waits.", err=True)
             return Exit.FAILED
-        code = _code(timeline, policy, asking.me(person), from_stdin=code_stdin)
-        attempt = _attempt(wanted, person=person, reason=reason, digest=gate.digest, code=code)
+        code = asking.code_if_needed(timeline, policy, asking.me(person), from_stdin=code_stdin)
+        attempt = _attempt(wanted, person=person, reason=reason, digest=gate.digest, code=code, breaks_glass=breaks_glass)
         verdict = decide.decide(timeline, policy, SystemClock(), run=run, attempt=attempt)
         click.echo(verdict.text, err=not verdict.accepted)
         if verdict.accepted:
@@ -57,16 +66,19 @@ def answer(  # noqa: PLR0913  one an option of the verbs
         return Exit.DONE if verdict.accepted else Exit.FAILED
 
 
-def _attempt(wanted: Answer, *, person: str | None, reason: str, digest: str = "", code: str = "") -> Attempt:
-    id = f"terminal/{uuid.uuid4().hex}"  # noqa: A001  the field's own name
-    return Attempt(id=id, person=asking.me(person), answer=str(wanted), digest=digest, reason=reason, channel=codes.TERMINAL, code=code)
-
-
-def _code(timeline: Timeline, policy: Policy, person: str, *, from_stdin: bool) -> str:
-    """Ask for the one-time code where one counts; whoever has none is not asked, and refused with the way to get one."""
-    if not policy.approvals.require_code or person not in responders.roll(timeline).enrolled:
-        return ""
-    return asking.code(person, from_stdin=from_stdin)
+def _attempt(  # noqa: PLR0913  an answer's parts
+    wanted: Answer, *, person: str | None, reason: str, digest: str = "", code: str = "", breaks_glass: bool = False
+) -> Attempt:
+    return Attempt(
+        id=f"terminal/{uuid.uuid4().hex}",
+        person=asking.me(person),
+        answer=str(wanted),
+        digest=digest,
+        reason=reason,
+        channel=codes.TERMINAL,
+        code=code,
+        breaks_glass=breaks_glass,
+    )
 
 
 def _is_sure(question: str) -> bool:
@@ -128,3 +140,6 @@ def _show(gate: Gate) -> None:
     for note in change["notes"]:
         click.echo(f"  note: {note}")
     click.echo(f"  change {gate.digest}; asked because {asks['why']}")
+    if gate.approvers > 1:
+        so_far = ", ".join(answer.who for answer in gate.answers) or "nobody yet"
+        click.echo(f"  {gate.approvers} different people must approve; so far: {so_far}; still needed: {gate.still_needed}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stopgap.approvals import handover, responders
+from stopgap.approvals import handover
 from stopgap.cli import asking, examples
 from stopgap.clock import SystemClock, format_time
 from stopgap.incidents import fold, roles
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stopgap.policy.model import Policy, RoleName
-    from stopgap.timeline.entry import Timeline
 
 _AS = "Who does it (an id of policy.yaml); otherwise STOPGAP_PERSON or your account's name."
 _CODE = "Read the one-time code from standard input, for scripts; otherwise it is asked for."
@@ -125,13 +124,6 @@ def _at_desk(incident: str, by: str | None, from_stdin: bool, act: Callable[[han
     policy, person = asking.policy(), asking.me(by)
     with timelines.timeline() as timeline:
         desk = handover.open_desk(timeline, policy, SystemClock(), incident=incident)
-        code = _code(timeline, policy, person, from_stdin=from_stdin)
+        code = asking.code_if_needed(timeline, policy, person, from_stdin=from_stdin)
         click.echo(act(desk, handover.Hand(person=person, code=code, attempt=f"terminal/{uuid.uuid4().hex}")))
     return Exit.DONE
-
-
-def _code(timeline: Timeline, policy: Policy, person: str, *, from_stdin: bool) -> str:
-    """Ask for the one-time code where one counts; whoever has none is not asked, and refused with the way to get one."""
-    if not policy.approvals.require_code or person not in responders.roll(timeline).enrolled:
-        return ""
-    return asking.code(person, from_stdin=from_stdin)

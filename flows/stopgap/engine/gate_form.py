@@ -8,7 +8,7 @@ from prefect.input import RunInput
 from pydantic import Field, create_model
 
 from stopgap.actions.contract import Change
-from stopgap.approvals import bounds, decide
+from stopgap.approvals import bounds, entitled
 from stopgap.approvals.model import Answer, Gate, Question
 from stopgap.clock import format_duration
 from stopgap.incidents.model import Mode
@@ -95,15 +95,18 @@ def _again(gate: Gate) -> list[str]:
 def _who(work: Work, gate: Gate, now: datetime) -> str:
     people = _named(work, gate, now)
     names = ", ".join(people) or "nobody: policy names no one who may"
-    later = [each for each in _named(work, gate, gate.expires_at) if each not in people]
-    if later and gate.escalate_after is not None:
-        names += f"; from {gate.asked_at + gate.escalate_after:%H:%M:%S} UTC on also {', '.join(later)}"
+    for later in gate.escalate:
+        at = gate.asked_at + later.after
+        added = [each for each in _named(work, gate, at) if each not in people]
+        people += added
+        names += f"; from {at:%H:%M:%S} UTC on also {', '.join(added)}" if added else ""
     if gate.approvers == 1:
         return names
-    have = ", ".join(gate.approved_by) or "nobody yet"
-    return f"{names}. {gate.approvers} different people must approve; so far: {have}."
+    have = ", ".join(answer.who for answer in gate.answers) or "nobody yet"
+    return f"{names}. {gate.approvers} different people must approve; so far: {have}. Still needed: {gate.still_needed}."
 
 
 def _named(work: Work, gate: Gate, now: datetime) -> list[str]:
-    people = [person for person in decide.may_decide(gate, work.policy, now) if person not in gate.approved_by]
+    side = entitled.Side.of(work.policy, work.timeline.of_chain(work.run().incident), now=now)
+    people = [person for person in entitled.may_decide(gate, side) if person not in gate.approved_by]
     return [f"{work.policy.people[person].name} (`{person}`)" for person in people]

@@ -161,7 +161,7 @@ class PrefectStage:
         LOG.info("%s", verdict.text)
 
     async def _suspend(self, gate: Gate, question: type[RunInput]) -> None:
-        left = gate.expires_at - self.work.clock.now() + (gate.escalate_after or timedelta(0)) + BEYOND
+        left = gate.expires_at - self.work.clock.now() + BEYOND
         # Each asking has a key of its own: Prefect lets a run through at a key that was answered before.
         key = f"{_question(gate)}-{uuid.uuid4().hex[:12]}"
         await asuspend_flow_run(wait_for_input=question, timeout=int(left.total_seconds()), key=key)

@@ -54,7 +54,7 @@ async def ask(work: Work, part: Part, stage: Stage, *, question: Question, asks:
     gate = await asyncio.to_thread(_latest, work, part, question)
     same = gate is not None and not gate.voided and dict(gate.asks) == dict(asks)
     if gate is None or not same:
-        request = part.step.approval or ApprovalRequest(by=work.policy.approvals.high_risk if question is Question.DOUBT else ())
+        request = part.step.approval or ApprovalRequest(by=work.rules().high_risk if question is Question.DOUBT else ())
         text = f"{part.step.name}: {asks['why']}"
         gate = await asyncio.to_thread(_ask, work, part, question, request, asks, text)
     return await stage.wait(part, gate)
@@ -154,16 +154,18 @@ def _ask(  # noqa: PLR0913, PLR0917  one question's parts
     *,
     expires: timedelta | None = None,
 ) -> Gate:
+    rules = work.rules()
     return gates.ask(
         work.timeline,
         work.run(),
         step=part.step.id,
         question=question,
-        request=request,
-        expires=expires or request.expires or work.policy.approvals.expires,
+        request=dataclasses.replace(request, approvers=max(request.approvers, rules.approvers)),
+        expires=expires or request.expires or rules.expires,
+        chain=rules.escalate,
         asks=hiding.hidden(work.secrets, asks),
         text=work.secrets.text(text),
-        allow_self=work.policy.approvals.allow_self,
+        allow_self=rules.allow_self,
     )
 
 

@@ -90,7 +90,7 @@ def part(work: Work, step: Step) -> Part:
     def request(action: Action, _change: Change) -> tuple[ApprovalRequest, str] | None:
         run = work.run()
         first = not any(each.is_started and registry.load(each.uses).effect == "changes" for each in run.steps.values())
-        return gates.request(step, action, work.policy, unknown_starter=not run.starter and first)
+        return gates.request(step, action, work.rules(), unknown_starter=not run.starter and first)
 
     return Part(step=step, uses=step.call.uses if step.call else "", build=build, request=request)
 

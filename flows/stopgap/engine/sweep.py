@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from stopgap.approvals import decide
+from stopgap.approvals import attention, decide
 from stopgap.approvals import gate as gates
 from stopgap.engine import journal, start, takeover
 from stopgap.incidents import fold
@@ -90,6 +90,7 @@ def _look_after(  # noqa: PLR0913, PLR0917  all that it looks at
         if clock.now() - run.requested_at > HANDED_OVER and run.starter:
             start.schedule(timeline, api, run)
         return
+    attention.pay(timeline, clock, run)  # before Prefect is asked anything: its being away must not keep people unreminded
     found = api.flow_run(run.flow_run)
     if found.state == "CANCELLING" and not run.aborted_by:
         journal.abort_asked(timeline, run, actor="unknown", why="cancelled in Prefect")
@@ -98,7 +99,6 @@ def _look_after(  # noqa: PLR0913, PLR0917  all that it looks at
     gate = _newest_gate(timeline, run)
     if gate and found.state == "PAUSED":  # otherwise an answer may lie unread, and the run settles it when it has read that
         gate = decide.settle(timeline, clock, run=run, gate=gate)
-        decide.escalate(timeline, clock, run=run, gate=gate)
     patience = SETTLED if gate and gate.is_open and found.state == "RUNNING" else takeover.BEGINNING
     if _may_go_on(timeline, run, gate, found):
         start.wake(api, run)

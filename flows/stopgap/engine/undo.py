@@ -98,13 +98,15 @@ def _undo_step(step: Step) -> Step:
 
 def _request(work: Work, undo: Action, now: Change, *, was: Change) -> tuple[ApprovalRequest, str] | None:
     """An undo asks where it is risky, lowers capacity, or finds another state than the one we left."""
-    wanted = ApprovalRequest(by=work.policy.approvals.high_risk)
+    rules = work.rules()
+    wanted = ApprovalRequest(by=rules.high_risk)
     moved = sorted(key for key, value in was.after.items() if key in now.now and now.now[key] != value)
     if moved:
         return wanted, f"{', '.join(moved)} is no longer what this run left behind"
     if _number(now.after.get("replicas")) < _number(now.now.get("replicas")):
         return wanted, "this undo lowers capacity"
-    return (wanted, f"{undo.name} is risky") if undo.risk == "high" else None
+    is_asked = rules.asks in {"every-change", "risky"} and undo.risk == "high"
+    return (wanted, f"{undo.name} is risky") if is_asked else None
 
 
 def _number(value: object) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stopgap.clock import Clock
     from stopgap.engine.lease import Hold
     from stopgap.incidents.model import Run, RunId
-    from stopgap.policy.model import Policy
+    from stopgap.policy.model import ApprovalRules, Policy
     from stopgap.runbook.model import Call, Runbook, Status, Step, StepId
     from stopgap.timeline.entry import Appended, Entry, Timeline
     from stopgap.timeline.redact import Redaction
@@ -47,6 +47,10 @@ class Work:
     def run(self) -> Run:
         """Return the run as the timeline has it now."""
         return fold.find_run(self.timeline, self.id)
+
+    def rules(self) -> ApprovalRules:
+        """Return what holds for the gates of this run's incident, at the severity it has now."""
+        return self.policy.rules(fold.find_incident(self.timeline, self.run().incident).severity)
 
     def entries(self) -> tuple[Entry, ...]:
         """Return the run's entries."""

@@ -42,10 +42,15 @@ class Holder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """The roles of an incident at a moment. `changes` counts a role's entries: the next one is keyed by it, so that one of two wins."""
+    """The roles of an incident at a moment.
+
+    `relieved` are those who held a role here and no longer do. `changes` counts a role's entries: the next one is keyed by it, so that one
+    of two wins.
+    """
 
     held: Mapping[RoleName, Holder] = field(default_factory=dict)
     offered: Mapping[RoleName, Holder] = field(default_factory=dict)
+    relieved: Mapping[RoleName, frozenset[PersonId]] = field(default_factory=dict)
     changes: Mapping[RoleName, int] = field(default_factory=dict)
 
     def holder(self, role: RoleName) -> PersonId | None:
@@ -62,6 +67,7 @@ def fold(entries: Iterable[Entry], *, at: datetime | None = None) -> Roles:
     """Read the roles from an incident's chain, as they are, or as they were at a moment."""
     held: dict[RoleName, Holder] = {}
     offered: dict[RoleName, Holder] = {}
+    relieved: dict[RoleName, frozenset[PersonId]] = {}
     changes: dict[RoleName, int] = {}
     for entry in entries:
         if entry.kind != "incident.role" or (at is not None and entry.at > at):
@@ -72,11 +78,14 @@ def fold(entries: Iterable[Entry], *, at: datetime | None = None) -> Roles:
         offered.pop(role, None)
         if act is Act.OFFERED:
             offered[role] = holder
-        elif act in {Act.ACCEPTED, Act.TAKEN}:
-            held[role] = holder
-        elif act is Act.LEFT:
-            held.pop(role, None)
-    return Roles(held=held, offered=offered, changes=changes)
+        elif act is not Act.DECLINED:
+            before = held.pop(role, None)
+            relieved[role] = (relieved.get(role, frozenset()) | ({before.person} if before else set())) - {holder.person}
+            if act is Act.LEFT:
+                relieved[role] |= {holder.person}
+            else:
+                held[role] = holder
+    return Roles(held=held, offered=offered, relieved=relieved, changes=changes)
 
 
 def change(  # noqa: PLR0913  an entry's parts, all by keyword
@@ -95,13 +104,14 @@ def change(  # noqa: PLR0913  an entry's parts, all by keyword
 
 
 def acting(policy: Policy, found: Roles, role: RoleName) -> tuple[PersonId, ...]:
-    """Return who may act as this role now, holders before deputies.
+    """Return who may act as this role now: whoever holds it in the incident, then policy's holders and deputies.
 
-    Once somebody holds it in the incident, they do in place of policy's holders; policy's deputies stay deputies.
+    A holder who handed it over or left it in this incident no longer counts, unless policy names them as a deputy too.
     """
     named = policy.roles.get(role)
     if named is None:
         return ()
     holder = found.holder(role)
-    holders = (holder,) if holder in named.people else named.holders
-    return tuple(dict.fromkeys([*holders, *named.deputies]))
+    first = [holder] if holder in named.people else []
+    holders = [person for person in named.holders if person not in found.relieved.get(role, frozenset())]
+    return tuple(dict.fromkeys([*filter(None, first), *holders, *named.deputies]))

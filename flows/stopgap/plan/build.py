@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from stopgap.actions.contract import Action
     from stopgap.clock import Clock
-    from stopgap.policy.model import Policy
+    from stopgap.policy.model import Policy, Severity
     from stopgap.runbook.model import Runbook, Step
 
 READING = timedelta(seconds=30)  # the longest a plan waits for one system
@@ -41,10 +41,10 @@ def _planned(runbook: Runbook, step: Step, known: Mapping[str, Any], context: Co
         action = prepare.action(runbook, step.call, known)
     except StopgapError as error:
         return _bare(step, refused=str(error))
-    return _looked_at(step, action, context)
+    return _looked_at(step, action, context, severity=runbook.severity)
 
 
-def _looked_at(step: Step, action: Action, context: Context) -> PlannedStep:
+def _looked_at(step: Step, action: Action, context: Context, *, severity: Severity) -> PlannedStep:
     change, refused = None, ""
     context = Context(
         policy=context.policy, clock=context.clock, deadline=context.clock.now() + READING, mark=f"plan/{step.id}", mode=context.mode
@@ -65,7 +65,7 @@ def _looked_at(step: Step, action: Action, context: Context) -> PlannedStep:
         change=change,
         refused=refused,
         targets=action.targets(),
-        asks=gates.asks(step, action, context.policy),
+        asks=gates.asks(step, action, context.policy, severity=severity),
         verify=step.verify.uses if step.verify else "",
     )
 

@@ -9,28 +9,32 @@ from stopgap.runbook.model import ApprovalRequest
 
 if TYPE_CHECKING:
     from stopgap.actions.contract import Action
-    from stopgap.policy.model import PersonId, Policy
+    from stopgap.policy.model import ApprovalRules, PersonId, Policy, Severity
     from stopgap.runbook.model import Step
 
 
-def request(step: Step, action: Action, policy: Policy, *, unknown_starter: bool = False) -> tuple[ApprovalRequest, str] | None:
-    """Return the gate a step needs and why it asks; None when it may go on by itself."""
-    if step.approval:
+def request(step: Step, action: Action, rules: ApprovalRules, *, unknown_starter: bool = False) -> tuple[ApprovalRequest, str] | None:
+    """Return the gate a step needs under the rules of its incident's severity, and why it asks; None when it may go on by itself."""
+    nobody_started = unknown_starter and action.effect == "changes"
+    if step.approval and (rules.asks != "nothing" or nobody_started):
         return step.approval, "the runbook asks before this step"
-    if action.effect != "changes":
+    if nobody_started:
+        return ApprovalRequest(by=rules.high_risk), "nobody knows who started this run"
+    if action.effect != "changes" or not rules.high_risk:
         return None
-    if action.risk == "high":
-        return ApprovalRequest(by=policy.approvals.high_risk), f"{action.name} is risky, and policy asks before every risky step"
-    if unknown_starter:
-        return ApprovalRequest(by=policy.approvals.high_risk), "nobody knows who started this run"
+    if rules.asks == "every-change":
+        return ApprovalRequest(by=rules.high_risk), "policy asks before every change at this severity"
+    if rules.asks == "risky" and action.risk == "high":
+        return ApprovalRequest(by=rules.high_risk), f"{action.name} is risky, and policy asks before every risky step"
     return None
 
 
-def asks(step: Step, action: Action, policy: Policy) -> Asks | None:
+def asks(step: Step, action: Action, policy: Policy, *, severity: Severity) -> Asks | None:
     """Return the gate as a plan shows it, with the people who hold the roles."""
-    found = request(step, action, policy)
+    rules = policy.rules(severity)
+    found = request(step, action, rules)
     if found is None:
         return None
     wanted, why = found
     people: list[PersonId] = [person for role in wanted.by for person in policy.holders(role)]
-    return Asks(roles=wanted.by, people=tuple(dict.fromkeys(people)), approvers=wanted.approvers, why=why)
+    return Asks(roles=wanted.by, people=tuple(dict.fromkeys(people)), approvers=max(wanted.approvers, rules.approvers), why=why)

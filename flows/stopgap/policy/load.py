@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from stopgap import document, schema
 from stopgap.clock import parse_duration
-from stopgap.policy import alerting
+from stopgap.policy import alerting, asking
 from stopgap.policy.model import (
     Account,
     AccountName,
-    ApprovalRules,
+    Channel,
     Cluster,
     ClusterName,
+    Event,
     Limits,
     LockRules,
     Person,
@@ -51,7 +52,7 @@ def find(start: Path) -> Path | None:
 def check(found: Document) -> tuple[Policy | None, list[Problem]]:
     """Return the policy of a document, or None and its mistakes."""
     problems = schema.check(found, "policy")
-    problems += [*_unknown_people(found), *_roles_elsewhere(found), *alerting.problems(found)] if not problems else []
+    problems += [*_unknown_people(found), *_roles_elsewhere(found), *asking.check(found), *alerting.problems(found)] if not problems else []
     return (None, problems) if problems else (_policy(found), [])
 
 
@@ -61,10 +62,6 @@ def _unknown_people(found: Document) -> Iterator[Problem]:
         if person not in people:
             hint = schema.nearest(person, people) or f"the people are {schema.listed(people, last='and')}"
             yield found.problem(path, f'"{person}" is nobody under "people"', "unknown-person", hint=hint)
-    for index, role in enumerate(found.data.get("approvals", {}).get("high_risk", [])):
-        if role not in found.data["roles"]:
-            hint = schema.nearest(role, found.data["roles"]) or f"the roles are {schema.listed(found.data['roles'], last='and')}"
-            yield found.problem(("approvals", "high_risk", index), f'there is no role "{role}"', "unknown-role", hint=hint)
 
 
 def _roles_elsewhere(found: Document) -> Iterator[Problem]:
@@ -84,24 +81,35 @@ def _named_people(data: Mapping[str, Any]) -> Iterator[tuple[document.KeyPath, s
         for kind, members in lists.items():
             for index, person in enumerate(members):
                 yield ("roles", role, kind, index), person
+    yield from asking.named_people(data)
 
 
 def _policy(found: Document) -> Policy:
     data = found.data
     return Policy(
-        people={PersonId(key): Person(id=PersonId(key), **value) for key, value in data["people"].items()},
+        people={PersonId(key): _person(PersonId(key), value) for key, value in data["people"].items()},
         teams={name: tuple(map(PersonId, members)) for name, members in data.get("teams", {}).items()},
         roles={RoleName(name): _role(RoleName(name), lists) for name, lists in data["roles"].items()},
         clusters={ClusterName(name): _cluster(name, value, found.path) for name, value in data.get("clusters", {}).items()},
         accounts={AccountName(name): _account(name, value, found.path) for name, value in data.get("accounts", {}).items()},
         prometheus=dict(data.get("prometheus", {})),
         limits=_limits(data.get("limits", {})),
-        approvals=_approvals(data.get("approvals", {})),
+        approvals=asking.rules(data.get("approvals", {})),
+        by_severity=asking.by_severity(data.get("approvals", {})),
+        channels=tuple(_channel(name, value) for name, value in data.get("notify", {}).items()),
         locks=_locks(data.get("locks", {})),
         alerts=alerting.read(data["alerts"], found.path) if "alerts" in data else None,
         administrators=tuple(map(PersonId, data.get("administrators", []))),
         path=found.path,
     )
+
+
+def _person(name: PersonId, value: Mapping[str, Any]) -> Person:
+    return Person(id=name, name=value["name"], contact=value.get("contact", ""), notify=tuple(value.get("notify", ())))
+
+
+def _channel(name: str, value: Mapping[str, Any]) -> Channel:
+    return Channel(name=name, url=value["url"], events=frozenset(map(Event, value.get("events", list(Event)))))
 
 
 def _role(name: RoleName, lists: Mapping[str, list[str]]) -> Role:
@@ -131,16 +139,6 @@ def _located(value: Mapping[str, Any], key: str, policy: Path) -> Path | None:
 def _limits(value: Mapping[str, Any]) -> Limits:
     namespaces = tuple(value["namespaces"]) if "namespaces" in value else None
     return Limits(namespaces=namespaces, max_replicas=value.get("max_replicas"))
-
-
-def _approvals(value: Mapping[str, Any]) -> ApprovalRules:
-    plain = ApprovalRules()
-    return ApprovalRules(
-        high_risk=tuple(map(RoleName, value["high_risk"])) if "high_risk" in value else plain.high_risk,
-        expires=parse_duration(value["expires"]) if "expires" in value else plain.expires,
-        allow_self=value.get("allow_self", plain.allow_self),
-        require_code=value.get("require_code", plain.require_code),
-    )
 
 
 def _locks(value: Mapping[str, Any]) -> LockRules:

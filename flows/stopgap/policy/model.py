@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, NewType
+from typing import TYPE_CHECKING, Literal, NewType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,11 +30,15 @@ class Severity(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Somebody who may hold a role. `contact` is how a human reaches them (mail, telephone); free text."""
+    """Somebody who may hold a role.
+
+    `contact` is how a human reaches them (mail, telephone); free text. `notify` is where stopgap tells them something, see `policy.addresses`.
+    """
 
     id: PersonId
     name: str
     contact: str = ""
+    notify: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,16 +101,60 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalRules:
-    """What holds for every gate. `high_risk` lists the roles asked when an action's risk is high and the step asks nobody.
+class Escalation:
+    """Whom to ask as well when nobody has decided for so long."""
 
-    `require_code`: a decision counts only with a valid one-time code of the person it names.
+    after: timedelta
+    to: RoleName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakGlass:
+    """Who may approve alone when a question stood unanswered for so long."""
+
+    people: tuple[PersonId, ...]
+    after: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRules:
+    """What holds for every gate. `high_risk` lists the roles asked when policy asks and the step names nobody.
+
+    `asks` says which gates are asked at all. `approvers` is how many must approve at the least. `escalate` is for gates whose step does not
+    say. `require_code`: a decision counts only with a valid one-time code of the person it names.
     """
 
+    asks: Literal["every-change", "risky", "written", "nothing"] = "risky"
     high_risk: tuple[RoleName, ...] = (RoleName("incident-commander"),)
+    approvers: int = 1
     expires: timedelta = timedelta(minutes=15)
+    escalate: tuple[Escalation, ...] = ()
     allow_self: bool = False
     require_code: bool = True
+    break_glass: BreakGlass | None = None
+
+
+class Event(enum.StrEnum):
+    """What people are told of."""
+
+    ASK = "ask"
+    REMIND = "remind"
+    ESCALATE = "escalate"
+    VOID = "void"
+    DECIDE = "decide"
+    BREAK_GLASS = "break-glass"
+    ROLE = "role"
+    ENROL = "enrol"
+    WRONG_CODE = "wrong-code"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """Where a team is told something. `url` may be a secret, or name where one is; see `policy.addresses`."""
+
+    name: str
+    url: str = field(repr=False)
+    events: frozenset[Event] = frozenset(Event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +176,16 @@ class Policy:
     prometheus: Mapping[str, str] = field(default_factory=dict)  # name -> base URL; "default" is used when a step names none
     limits: Limits = field(default_factory=Limits)
     approvals: ApprovalRules = field(default_factory=ApprovalRules)
+    by_severity: Mapping[Severity, ApprovalRules] = field(default_factory=dict)  # in place of `approvals`, and as complete
+    channels: tuple[Channel, ...] = ()
     locks: LockRules = field(default_factory=LockRules)
     alerts: AlertRules | None = None  # None: nobody may send any
     administrators: tuple[PersonId, ...] = ()  # whose one-time codes let others be enrolled and revoked
     path: Path | None = None
+
+    def rules(self, severity: Severity) -> ApprovalRules:
+        """What holds for the gates of an incident of this severity."""
+        return self.by_severity.get(severity, self.approvals)
 
     def holders(self, role: RoleName) -> tuple[PersonId, ...]:
         """Who may act as this role, holders before deputies; empty for a role policy does not know."""

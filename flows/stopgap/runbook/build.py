@@ -6,10 +6,10 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from stopgap.clock import parse_duration
-from stopgap.policy.model import RoleName, Severity
+from stopgap.policy.model import Escalation, RoleName, Severity
 from stopgap.problems import StopgapError
 from stopgap.runbook.expressions import whole_expression
-from stopgap.runbook.model import ApprovalRequest, Call, Escalation, Expression, Loop, Parameter, Retry, Runbook, Step, StepId, Trigger
+from stopgap.runbook.model import ApprovalRequest, Call, Expression, Loop, Parameter, Retry, Runbook, Step, StepId, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from datetime import date, timedelta
     from pathlib import Path
 
-    from stopgap.policy.model import RoleName, Severity
+    from stopgap.policy.model import Escalation, RoleName, Severity
     from stopgap.problems import Position
 
 StepId = NewType("StepId", str)
@@ -46,14 +46,6 @@ class Retry:
 
     attempts: int
     delay: timedelta
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Escalation:
-    """Whom to ask as well when nobody has decided for so long."""
-
-    after: timedelta
-    to: RoleName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
