@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from stopgap.actions.contract import Change, ConflictError, InDoubtError, PermanentError, TemporaryError
+from stopgap.engine import pace
 from stopgap.engine.work import LOOK
 from stopgap.plan import limits
 from stopgap.runbook.model import Status
@@ -35,7 +36,7 @@ def plan(work: Work, part: Part, action: Action) -> Change:
                 raise PermanentError(str(error)) from error
             work.clock.sleep(_pause(part, error).total_seconds())
         else:
-            limits.check(work.policy, action, change, step=step.id)
+            limits.check(work.policy, action, change, step=step.id, moment=pace.moment(work, step.id))
             return change
 
 

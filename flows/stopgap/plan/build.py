@@ -51,7 +51,7 @@ def _looked_at(step: Step, action: Action, context: Context, *, severity: Severi
     )
     try:
         change = action.plan(context)
-        limits.check(context.policy, action, change, step=step.id)
+        limits.check(context.policy, action, change, step=step.id, moment=limits.Moment(now=context.clock.now()))
     except StopgapError as error:
         change, refused = None, str(error)
     return PlannedStep(

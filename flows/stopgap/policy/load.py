@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stopgap import document, schema
 from stopgap.clock import parse_duration
-from stopgap.policy import alerting, asking
+from stopgap.policy import alerting, asking, limiting
 from stopgap.policy.model import (
     Account,
     AccountName,
@@ -15,7 +15,6 @@ from stopgap.policy.model import (
     Cluster,
     ClusterName,
     Event,
-    Limits,
     LockRules,
     Person,
     PersonId,
@@ -52,7 +51,11 @@ def find(start: Path) -> Path | None:
 def check(found: Document) -> tuple[Policy | None, list[Problem]]:
     """Return the policy of a document, or None and its mistakes."""
     problems = schema.check(found, "policy")
-    problems += [*_unknown_people(found), *_roles_elsewhere(found), *asking.check(found), *alerting.problems(found)] if not problems else []
+    problems += (
+        [*_unknown_people(found), *_roles_elsewhere(found), *asking.check(found), *alerting.problems(found), *limiting.problems(found)]
+        if not problems
+        else []
+    )
     return (None, problems) if problems else (_policy(found), [])
 
 
@@ -93,7 +96,7 @@ def _policy(found: Document) -> Policy:
         clusters={ClusterName(name): _cluster(name, value, found.path) for name, value in data.get("clusters", {}).items()},
         accounts={AccountName(name): _account(name, value, found.path) for name, value in data.get("accounts", {}).items()},
         prometheus=dict(data.get("prometheus", {})),
-        limits=_limits(data.get("limits", {})),
+        limits=limiting.read(data.get("limits", {})),
         approvals=asking.rules(data.get("approvals", {})),
         by_severity=asking.by_severity(data.get("approvals", {})),
         channels=tuple(_channel(name, value) for name, value in data.get("notify", {}).items()),
@@ -134,11 +137,6 @@ def _account(name: str, value: Mapping[str, Any], policy: Path) -> Account:
 
 def _located(value: Mapping[str, Any], key: str, policy: Path) -> Path | None:
     return policy.absolute().parent / Path(value[key]).expanduser() if key in value else None
-
-
-def _limits(value: Mapping[str, Any]) -> Limits:
-    namespaces = tuple(value["namespaces"]) if "namespaces" in value else None
-    return Limits(namespaces=namespaces, max_replicas=value.get("max_replicas"))
 
 
 def _locks(value: Mapping[str, Any]) -> LockRules:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NewType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from stopgap.policy.alerting import AlertRules
@@ -90,14 +91,31 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Freeze:
+    """A time in which no step may change anything, but by the actions in `allowed`."""
+
+    begins: datetime
+    ends: datetime
+    reason: str
+    allowed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How far a step may go. None means: no limit of that kind.
 
-    `namespaces` are the only ones in which a step may change anything.
+    `namespaces` and the other lists of places are the only ones in which a step may change anything. `max_shift` is in percent of the traffic.
     """
 
     namespaces: tuple[str, ...] | None = None
+    nodes: tuple[str, ...] | None = None
+    clusters: tuple[str, ...] | None = None
+    accounts: tuple[str, ...] | None = None
+    regions: tuple[str, ...] | None = None
     max_replicas: int | None = None
+    max_shift: float | None = None
+    steps_per_hour: int | None = None
+    freezes: tuple[Freeze, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

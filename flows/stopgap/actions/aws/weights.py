@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stopgap.actions import shifting
 from stopgap.actions.aws.progress import Progress
 from stopgap.actions.contract import Change, Outcome, PermanentError, Probe
 
@@ -29,7 +30,15 @@ def change(now: Mapping[str, int], wanted: Mapping[str, int], *, what: str, note
     """Return the change of weights; the share is what people read."""
     before = {name: now.get(name, 0) for name in wanted}
     moved = ", ".join(f"{name} {share(before, name)} -> {share(wanted, name)}" for name in sorted(wanted))
-    return Change(summary=f"{what}: {moved}", now=before, after=dict(wanted), material=before, undo=before, notes=notes)
+    return Change(
+        summary=f"{what}: {moved}",
+        now=before,
+        after=dict(wanted),
+        material=before,
+        undo=before,
+        notes=notes,
+        measures={"shift": shifting.moved(before, wanted)},
+    )
 
 
 def outcome(done: Change) -> Outcome:

@@ -50,6 +50,11 @@ def _limits(found: Document, call: outline.CallOutline, values: Any, policy: Pol
     if isinstance(namespace, str) and allowed is not None and namespace not in allowed:
         hint = f"policy.yaml allows {schema.listed(allowed, last='and')}" if allowed else "policy.yaml allows none"
         yield found.problem(_path(call, "namespace"), f'nothing may be changed in the namespace "{namespace}"', "beyond-limits", hint=hint)
+    for key, names in (("cluster", policy.limits.clusters), ("account", policy.limits.accounts)):
+        name = _literal(values.get(key))
+        if isinstance(name, str) and names is not None and name not in names:
+            hint = f"policy.yaml allows {schema.listed(names, last='and')}" if names else "policy.yaml allows none"
+            yield found.problem(_path(call, key), f'nothing may be changed in the {key} "{name}"', "beyond-limits", hint=hint)
     replicas, most = values.get("replicas"), policy.limits.max_replicas
     if isinstance(replicas, int) and most is not None and replicas > most:
         sentence = f"{replicas} replicas are more than policy.yaml allows"
