@@ -51,6 +51,7 @@ class Canned:
     body: str = ""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    answer: Callable[[], str] | None = None  # instead of a body: what it is by then
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,7 +96,7 @@ class Cloud:
 
     def changes(self) -> list[str]:
         """What arrived and may have changed something."""
-        return [call.operation for call in self.calls if not _READING.match(call.operation)]
+        return [call.operation for call in self.calls if not _READING.match(call.operation) and "&DryRun=true" not in call.body]
 
 
 class _Server(ThreadingHTTPServer):
@@ -116,23 +117,28 @@ class _Forward(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if call.operation in cloud.refuse:
-            self._answer(
-                403, _denied(call.operation, self.headers), "text/xml" if self.headers.get("x-amz-target") is None else "application/json"
-            )
+            self._answer(403, _denied(call.operation, self.headers), {"content-type": "text/xml"})
             return
-        canned = cloud.canned.get(call.operation)
-        if canned:
-            found = canned.pop(0) if len(canned) > 1 else canned[0]
-            self._answer(found.status, found.body.encode(), "text/xml" if found.body.startswith("<") else "application/json", found.headers)
-            return
-        headers = {key: value for key, value in self.headers.items() if key.lower() not in {"host", "content-length"}}
-        answer = server.moto.request(self.command, self.path, content=body, headers=headers)
+        status, content, headers = self._answer_of(call, body)
         if cloud.lose.get(call.operation, 0) > 0:
             cloud.lose[call.operation] -= 1
             self.close_connection = True
             return
+        self._answer(status, content, headers)
+
+    def _answer_of(self, call: Call, body: bytes) -> tuple[int, bytes, Mapping[str, str]]:
+        server = cast("_Server", self.server)
+        cloud = server.cloud
+        canned = cloud.canned.get(call.operation)
+        if canned:
+            found = canned.pop(0) if len(canned) > 1 else canned[0]
+            text = found.answer() if found.answer else found.body
+            kind = "text/xml" if text.startswith("<") else "application/json"
+            return found.status, text.encode(), {"content-type": kind, **found.headers}
+        headers = {key: value for key, value in self.headers.items() if key.lower() not in {"host", "content-length"}}
+        answer = server.moto.request(self.command, self.path, content=body, headers=headers)
         content = cloud.edits.get(call.operation, _as_it_is)(answer.text).encode()
-        self._answer(answer.status_code, content, answer.headers.get("content-type", "text/xml"))
+        return answer.status_code, content, {"content-type": answer.headers.get("content-type", "text/xml")}
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_GET  # noqa: N815  http.server's names
 
@@ -147,11 +153,10 @@ class _Forward(BaseHTTPRequestHandler):
         action = parse_qs(body.decode(errors="replace")).get("Action")
         return action[0] if action else f"{self.command} {self.path.split('?')[0]}"
 
-    def _answer(self, status: int, body: bytes, kind: str, headers: Mapping[str, str] | None = None) -> None:
+    def _answer(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         self.send_response(status)
-        for key, value in (headers or {}).items():
+        for key, value in headers.items():
             self.send_header(key, value)
-        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

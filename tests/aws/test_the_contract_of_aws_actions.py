@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from things import Automation, Commands, Refresh, balancer, database, function, group, restarted, service, starting
 
-from fixtures_aws import PROD, REGION, Canned, Cloud
+from fixtures_aws import PROD, Canned, Cloud
+from stopgap.actions.aws import ssm
 from stopgap.actions.aws.alb import AlbShift
 from stopgap.actions.aws.autoscaling import AsgScale
+from stopgap.actions.aws.ec2 import Ec2Reboot
 from stopgap.actions.aws.ecs import EcsScale
 from stopgap.actions.aws.ecs_rollback import EcsRollback
+from stopgap.actions.aws.eks import EksNodegroupScale
 from stopgap.actions.aws.lambdas import LambdaRollback, LambdaThrottle
+from stopgap.actions.aws.rds import RdsFailover, RdsReboot
+from stopgap.actions.aws.refresh import AsgRefreshRollback
 from stopgap.actions.aws.route53 import Route53Shift
+from stopgap.actions.aws.ssm import SsmAutomation, SsmCommand
 from stopgap.actions.catalogue import ACTIONS
 from stopgap.actions.contract import Action, Probe
 from stopgap.testing.actions import ActionContract, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def _no_settling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssm, "SETTLING", 0.01)  # this server's lists are never late
+
 
 AT_ONCE = {Probe.IN_PROGRESS: "AWS carries it out in the request itself"}
 
@@ -45,42 +55,6 @@ def scene_of(cloud: Cloud, action: Action, **others: Any) -> Scene:
     action.plan(cloud.context(seconds=60))  # what is read once in a process takes longer than a test's short deadline
     cloud.calls.clear()
     return Scene(action=action, policy=cloud.policy(), heard=cloud.changes, has_marks=False, **others)
-
-
-def group(cloud: Cloud) -> Any:
-    admin = cloud.admin("autoscaling")
-    admin.create_launch_configuration(LaunchConfigurationName="web", ImageId="ami-12c6146b", InstanceType="t3.micro")
-    sizes = {"MinSize": 1, "MaxSize": 4, "DesiredCapacity": 2}
-    admin.create_auto_scaling_group(AutoScalingGroupName="web", LaunchConfigurationName="web", AvailabilityZones=[f"{REGION}a"], **sizes)
-    return admin
-
-
-def service(cloud: Cloud) -> Any:
-    """Two revisions of a task; the service runs the second. moto starts no tasks and keeps old deployments: both are put right here."""
-    admin = cloud.admin("ecs")
-    admin.create_cluster(clusterName="shop")
-    for number in (1, 2):
-        container = {"name": "web", "image": f"shop/web:{number}", "memory": 64}
-        admin.register_task_definition(family="web", containerDefinitions=[container])
-    admin.create_service(cluster="shop", serviceName="web", taskDefinition="web:2", desiredCount=2)
-    cloud.edits["DescribeServices"] = settled
-    return admin
-
-
-def settled(answer: str) -> str:
-    found = json.loads(answer)
-    for each in found["services"]:
-        each |= {"runningCount": each["desiredCount"], "pendingCount": 0}
-        newest = {**each["deployments"][0], "status": "PRIMARY", "taskDefinition": each["taskDefinition"], "rolloutState": "COMPLETED"}
-        each["deployments"] = [newest]
-    return json.dumps(found)
-
-
-def starting(answer: str) -> str:
-    found = json.loads(settled(answer))
-    for each in found["services"]:
-        each |= {"runningCount": 0, "pendingCount": each["desiredCount"]}
-    return json.dumps(found)
 
 
 class TestAsgScale(ActionContract):
@@ -129,28 +103,6 @@ class TestEcsRollback(ActionContract):
             stall=lambda: cloud.edits.update(DescribeServices=starting),
             meddle=lambda: admin.update_service(cluster="shop", service="web", taskDefinition="web:3"),
         )
-
-
-def balancer(cloud: Cloud) -> tuple[Any, str, dict[str, str]]:
-    """A listener that forwards to blue alone; green has a healthy target too."""
-    ec2, admin = cloud.admin("ec2"), cloud.admin("elbv2")
-    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    subnets = [
-        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{index}.0/24", AvailabilityZone=f"{REGION}{zone}")["Subnet"]["SubnetId"]
-        for index, zone in enumerate("ab")
-    ]
-    arns = {}
-    for name in ("blue", "green"):
-        made = admin.create_target_group(Name=name, Protocol="HTTP", Port=80, VpcId=vpc, TargetType="ip")["TargetGroups"][0]
-        arns[name] = made["TargetGroupArn"]
-        admin.register_targets(TargetGroupArn=arns[name], Targets=[{"Id": "10.0.0.9", "Port": 80}])
-    lb = admin.create_load_balancer(Name="shop", Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
-    forward = {
-        "Type": "forward",
-        "ForwardConfig": {"TargetGroups": [{"TargetGroupArn": arns[name], "Weight": w} for name, w in (("blue", 100), ("green", 0))]},
-    }
-    made = admin.create_listener(LoadBalancerArn=lb, Protocol="HTTP", Port=80, DefaultActions=[forward])
-    return admin, made["Listeners"][0]["ListenerArn"], arns
 
 
 class TestAlbShift(ActionContract):
@@ -202,23 +154,6 @@ class TestRoute53Shift(ActionContract):
         return scene_of(cloud, step, look=look, meddle=lambda: write({"eu": 50, "us": 50}), never=AT_ONCE)
 
 
-def function(cloud: Cloud) -> Any:
-    """Three versions; the alias live is on the third."""
-    iam, admin = cloud.admin("iam"), cloud.admin("lambda")
-    role = iam.create_role(RoleName="run", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-    for number in (1, 2, 3):
-        code = io.BytesIO()
-        with zipfile.ZipFile(code, "w") as archive:
-            archive.writestr("app.py", f"# {number}")
-        if number == 1:
-            admin.create_function(FunctionName="web", Runtime="python3.11", Role=role, Handler="app.run", Code={"ZipFile": code.getvalue()})
-        else:
-            admin.update_function_code(FunctionName="web", ZipFile=code.getvalue())
-        admin.publish_version(FunctionName="web")
-    admin.create_alias(FunctionName="web", Name="live", FunctionVersion="3")
-    return admin
-
-
 class TestLambdaRollback(ActionContract):
     @pytest.fixture
     def scene(self, cloud: Cloud) -> Scene:
@@ -250,4 +185,139 @@ class TestLambdaThrottle(ActionContract):
             look=lambda: admin.get_function_concurrency(FunctionName="web").get("ReservedConcurrentExecutions"),
             meddle=lambda: admin.put_function_concurrency(FunctionName="web", ReservedConcurrentExecutions=7),
             never=AT_ONCE,
+        )
+
+
+class TestRdsFailover(ActionContract):
+    @pytest.fixture
+    def scene(self, cloud: Cloud) -> Scene:
+        admin = database(cloud)
+
+        def look() -> Any:
+            members = admin.describe_db_clusters(DBClusterIdentifier="orders")["DBClusters"][0]["DBClusterMembers"]
+            return [each["DBInstanceIdentifier"] for each in members if each["IsClusterWriter"]]
+
+        def busy(answer: str) -> str:
+            return answer.replace("<Status>available</Status>", "<Status>failing-over</Status>")
+
+        def stall() -> None:
+            cloud.edits["FailoverDBCluster"] = lambda answer: cloud.edits.update(DescribeDBClusters=busy) or answer
+
+        return scene_of(
+            cloud,
+            RdsFailover(account=PROD, db_cluster="orders", to="orders-b"),
+            look=look,
+            stall=stall,
+            meddle=lambda: admin.failover_db_cluster(DBClusterIdentifier="orders", TargetDBInstanceIdentifier="orders-c"),
+        )
+
+
+class TestRdsReboot(ActionContract):
+    @pytest.fixture
+    def scene(self, cloud: Cloud) -> Scene:
+        database(cloud)
+        cloud.canned["DescribeEvents"] = [Canned(restarted(""))]
+
+        def reboot(answer: str) -> str:
+            cloud.canned["DescribeEvents"] = [Canned(restarted("2026-11-22T03:00:00Z"))]
+            return answer
+
+        def stall() -> None:
+            def slow(answer: str) -> str:
+                cloud.edits["DescribeDBInstances"] = lambda one: one.replace(">available<", ">rebooting<")
+                return answer
+
+            cloud.edits["RebootDBInstance"] = slow
+
+        cloud.edits["RebootDBInstance"] = reboot
+        never = dict.fromkeys((Probe.NOT_DONE, Probe.UNKNOWN), "until an event is there, nothing tells whether it was asked to restart")
+        return scene_of(
+            cloud,
+            RdsReboot(account=PROD, instance="orders-a"),
+            look=lambda: cloud.operations.count("RebootDBInstance"),
+            stall=stall,
+            never=never,
+            adds="a restart happens as often as it is asked for",
+        )
+
+
+class TestEc2Reboot(ActionContract):
+    @pytest.fixture
+    def scene(self, cloud: Cloud) -> Scene:
+        made = cloud.admin("ec2").run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+        why = "EC2 keeps no trace of a restart"
+        return scene_of(
+            cloud,
+            Ec2Reboot(account=PROD, instances=[made]),
+            look=lambda: cloud.changes().count("RebootInstances"),
+            never={Probe.NOT_DONE: why, Probe.DONE: why, Probe.IN_PROGRESS: why, Probe.UNKNOWN: "it always says so"},
+            adds="a restart happens as often as it is asked for",
+        )
+
+
+class TestEksNodegroupScale(ActionContract):
+    @pytest.fixture
+    def scene(self, cloud: Cloud) -> Scene:
+        admin, role = cloud.admin("eks"), "arn:aws:iam::123456789012:role/eks"
+        admin.create_cluster(name="shop", roleArn=role, resourcesVpcConfig={"subnetIds": ["subnet-1"]})
+        group = {"clusterName": "shop", "nodegroupName": "web"}
+        sizes = {"minSize": 1, "maxSize": 4, "desiredSize": 2}
+        admin.create_nodegroup(**group, subnets=["subnet-1"], nodeRole=role, scalingConfig=sizes)
+
+        def look() -> Any:
+            return admin.describe_nodegroup(**group)["nodegroup"]["scalingConfig"]
+
+        def stall() -> None:
+            cloud.edits["GET /clusters/shop/node-groups/web"] = lambda answer: answer.replace('"ACTIVE"', '"UPDATING"')
+
+        return scene_of(
+            cloud,
+            EksNodegroupScale(account=PROD, eks_cluster="shop", nodegroup="web", nodes=5, maximum=6),
+            look=look,
+            stall=stall,
+            meddle=lambda: admin.update_nodegroup_config(**group, scalingConfig={"desiredSize": 3}),
+        )
+
+
+class TestAsgRefreshRollback(ActionContract):
+    @pytest.fixture
+    def scene(self, cloud: Cloud) -> Scene:
+        refresh = Refresh(cloud)
+        return scene_of(
+            cloud,
+            AsgRefreshRollback(account=PROD, group="web"),
+            look=lambda: refresh.status,
+            stall=lambda: setattr(refresh, "after", "RollbackInProgress"),
+            meddle=lambda: setattr(refresh, "status", "RollbackFailed"),
+            adds="the API refuses it when no refresh is under way, which this stand-in does not",
+        )
+
+
+class TestSsmCommand(ActionContract):
+    @pytest.fixture
+    def scene(self, cloud: Cloud) -> Scene:
+        ec2, admin = cloud.admin("ec2"), cloud.admin("ssm")
+        made = ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+
+        commands = Commands(cloud, made)
+        return scene_of(
+            cloud,
+            SsmCommand(account=PROD, instances=[made], parameters={"commands": ["systemctl restart web"]}),
+            look=lambda: len(admin.list_commands()["Commands"]),
+            stall=lambda: setattr(commands, "status", "InProgress"),
+            meddle=lambda: setattr(commands, "status", "Cancelled"),
+            adds="a command runs as often as it is sent",
+        )
+
+
+class TestSsmAutomation(ActionContract):
+    @pytest.fixture
+    def scene(self, cloud: Cloud) -> Scene:
+        automation = Automation(cloud)
+        return scene_of(
+            cloud,
+            SsmAutomation(account=PROD, document="AWS-RestartEC2Instance", parameters={"InstanceId": ["i-0123456789abcdef0"]}),
+            look=lambda: len(automation.started),
+            stall=lambda: setattr(automation, "status", "InProgress"),
+            meddle=lambda: setattr(automation, "status", "Cancelled"),
         )
