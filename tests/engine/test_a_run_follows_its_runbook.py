@@ -184,13 +184,3 @@ def test_a_human_does_a_manual_step_and_says_so(bench: Bench) -> None:
     assert texts(work, "step.finished") == ["Call the bank: chen did it"]
 
 
-def test_what_is_not_built_yet_is_refused_by_name(bench: Bench) -> None:
-    steps = 'steps:\n  - {id: all, for_each: [1, 2], uses: note, with: {text: "${{ item }}"}}\n'
-    work = bench.work(steps)
-    assert carry_out(work) is RunEnd.FAILED
-    assert texts(work, "note") == [
-        (
-            'Step "all" of test-runbook uses for_each, which this version of stopgap checks but does not carry out yet.\n'
-            "Write its steps one after the other until then."
-        )
-    ]

@@ -42,9 +42,7 @@ def account(run: Run, end: RunEnd) -> tuple[str, dict[str, list[str]]]:
 
 def _targets(done: Work, run: Run) -> frozenset[str]:
     """The targets of what is taken back; those of undos that work elsewhere are taken when they are known."""
-    records = done.run().steps
-    steps = [step for step in done.runbook.steps if (found := records.get(step.id)) and undo.is_standing(found, only=run.only)]
-    return locking.known(done, steps=steps)
+    return locking.known(done, steps=undo.standing(done, done.run(), only=run.only))
 
 
 def _end(run: Run, left: tuple[str, ...]) -> RunEnd:

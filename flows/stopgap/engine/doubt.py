@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from stopgap.actions.contract import Change, Probe
+from stopgap.approvals import decide
 from stopgap.approvals.model import Answer, Question
 from stopgap.engine import attempt, questions
 from stopgap.engine.work import LOOK
@@ -27,6 +28,8 @@ async def resolve(work: Work, part: Part, stage: Stage, record: StepRecord, *, i
     found = await asyncio.to_thread(_probe, work, part, action, record)
     attempted = f"attempt {record.attempt}"
     text = f"{part.step.name}: {attempted}"
+    if found in {Probe.DONE, Probe.NOT_DONE}:
+        await asyncio.to_thread(_take_back_question, work, part)
     if found is Probe.DONE:
         how = f"{text} was in doubt; the system says it is done"
         await stage.show(part, lambda: _done(work, part, record, how))
@@ -41,6 +44,15 @@ async def resolve(work: Work, part: Part, stage: Stage, record: StepRecord, *, i
             else "may or may not have happened, and the system cannot tell"
         )
         await _ask(work, part, stage, record, why=f"{attempted} {still}")
+
+
+def _take_back_question(work: Work, part: Part) -> None:
+    """The system has answered what people were still being asked."""
+    gate = questions.latest(work, part, Question.DOUBT)
+    if gate and gate.is_open:
+        decide.void(
+            work.timeline, work.run(), gate, why=f"{part.step.name}: nobody needs to answer any more, for the system says what became of it"
+        )
 
 
 def _probe(work: Work, part: Part, action: Action, record: StepRecord) -> Probe:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stopgap.actions import registry
+from stopgap.engine import members
 from stopgap.incidents.model import Mode, StepRecord
 from stopgap.runbook.model import Status
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def account(work: Work, run: Run, end: RunEnd) -> tuple[str, dict[str, list[str]]]:
     """Return the run's last sentence and its steps by what became of them; what is left standing is not yet in the sentence."""
-    steps = {step.id: run.steps.get(step.id, StepRecord(id=step.id)) for step in work.runbook.steps}
+    steps = {step.id: run.steps.get(step.id, StepRecord(id=step.id)) for step in members.of_run(work.runbook.steps, run)}
     lists: dict[str, list[str]] = {
         "done": [name for name, step in steps.items() if step.status is Status.DONE and not step.undone],
         "taken_back": [name for name, step in steps.items() if step.undone],

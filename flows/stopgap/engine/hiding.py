@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from stopgap.runbook.model import Runbook
 
 # What the engine itself reads again. None of it can hold a parameter's value, and a secret that looks like it must not blot it out.
-_OWN = frozenset({"attempt", "excused", "status", "ends", "uses", "digest", "undoes", "checked", "version", "assumed"})
+_OWN = frozenset({"attempt", "excused", "status", "ends", "uses", "digest", "undoes", "checked", "version", "assumed", "step"})
 
 
 def redaction(runbook: Runbook, parameters: Mapping[str, Any]) -> Redaction:
@@ -28,6 +28,8 @@ def hidden(secrets: Redaction, data: Mapping[str, Any]) -> dict[str, Any]:
 def _hidden(secrets: Redaction, name: str, value: Any) -> Any:
     if name in _OWN:
         return value
+    if name == "members" and isinstance(value, list):  # of one question: each with its own digest
+        return [hidden(secrets, each) for each in value]
     return hidden(secrets, value) if name == "change" and isinstance(value, dict) else secrets.json(value)
 
 

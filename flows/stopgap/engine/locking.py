@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from stopgap.clock import format_duration
+from stopgap.engine import members
 from stopgap.incidents import fold
 from stopgap.incidents.model import Mode
 from stopgap.plan import prepare
@@ -69,10 +70,10 @@ def known(work: Work, *, steps: Iterable[Step] | None = None) -> frozenset[str]:
     ended = {str(record.id) for record in run.steps.values() if record.status}
     found: set[str] = set()
     for step in work.runbook.steps if steps is None else steps:
-        if step.call is None or prepare.open_names(step.call, ended):
-            continue
         try:
-            found |= targets_of(work.action(step.call))
+            for member in members.known(work, step):
+                if member.call and not prepare.open_names(member.call, ended):
+                    found |= targets_of(work.action(member.call))
         except StopgapError:
             continue  # the step itself says what is wrong with it, when its turn comes
     return frozenset(found)

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from stopgap.engine.work import Work
 
 AT_LEAST = timedelta(minutes=5)  # what a question that is asked anew always leaves to answer it
+VOID = "the approval is void, because the change is no longer the one approved"
+
+
+class NotApprovedError(Exception):
+    """What a member would change now is not what was approved. No StopgapError: all that wait beside it are asked about anew, and nothing failed."""
 
 
 async def approved(work: Work, part: Part, stage: Stage, action: Action) -> Change | None:
@@ -29,16 +34,19 @@ async def approved(work: Work, part: Part, stage: Stage, action: Action) -> Chan
 
     An approval counts for exactly the change it was given for: the live state is read again here, and what differs is asked anew.
     """
-    gate = await _answered(work, part, stage)
+    if part.within is not None:
+        return await asyncio.to_thread(_approved_together, work, part, part.within, action)
+    gate = await answered(work, part, stage)
     while True:
-        if gate and gate.is_refused:  # before anything else: whatever has moved since, no was the answer
-            return await asyncio.to_thread(_refused, work, part, gate)
-        change = await asyncio.to_thread(_plan, work, part, action)
+        # Before anything else: whatever has moved since, no was the answer. A question that is still open is one of a run that was ended.
+        if gate and (gate.is_refused or gate.is_open):
+            return await asyncio.to_thread(refused, work, part, gate)
+        change = await asyncio.to_thread(plan, work, part, action)
         request = part.request(action, change)
         if request is None or (gate and await asyncio.to_thread(covers, work, gate, action, change)):
             return change
         await asyncio.to_thread(_ask_approval, work, part, action, change, request=request, before=gate)
-        gate = await _answered(work, part, stage)
+        gate = await answered(work, part, stage)
 
 
 def covers(work: Work, gate: Gate, action: Action, change: Change) -> bool:
@@ -51,18 +59,19 @@ def covers(work: Work, gate: Gate, action: Action, change: Change) -> bool:
 async def ask(work: Work, part: Part, stage: Stage, *, question: Question, asks: Mapping[str, Any]) -> Gate:
     """Ask about a step, or go on with the same question asked before; returns the decided gate."""
     asks = hiding.hidden(work.secrets, asks)
-    gate = await asyncio.to_thread(_latest, work, part, question)
-    same = gate is not None and not gate.voided and dict(gate.asks) == dict(asks)
-    if gate is None or not same:
-        request = part.step.approval or ApprovalRequest(by=work.rules().high_risk if question is Question.DOUBT else ())
-        text = f"{part.step.name}: {asks['why']}"
-        gate = await asyncio.to_thread(_ask, work, part, question, request, asks, text)
-    return await stage.wait(part, gate)
+    async with part.turn:
+        gate = await asyncio.to_thread(latest, work, part, question)
+        same = gate is not None and not gate.voided and dict(gate.asks) == dict(asks)
+        if gate is None or not same:
+            request = part.step.approval or ApprovalRequest(by=work.rules().high_risk if question is Question.DOUBT else ())
+            text = f"{part.step.name}: {asks['why']}"
+            gate = await asyncio.to_thread(put, work, part, question, request, asks, text)
+        return await stage.wait(part, gate)
 
 
 async def confirmed(work: Work, part: Part, stage: Stage, action: Action) -> None:
     """Let a human do the step, and say so."""
-    change = await asyncio.to_thread(_plan, work, part, action)
+    change = await asyncio.to_thread(plan, work, part, action)
     gate = await ask(
         work, part, stage, question=Question.CONFIRM, asks={"why": change.summary, "notes": [str(each) for each in change.after.values()]}
     )
@@ -70,7 +79,7 @@ async def confirmed(work: Work, part: Part, stage: Stage, action: Action) -> Non
         text = f"{part.step.name}: {gate.decided.actor} did it"
         await stage.show(part, lambda: _ended(work, part, text))
     else:
-        await asyncio.to_thread(_refused, work, part, gate)
+        await asyncio.to_thread(refused, work, part, gate)
 
 
 def why_empty(gate: Gate) -> str:
@@ -78,16 +87,19 @@ def why_empty(gate: Gate) -> str:
     return gate.decided.text if gate.decided else "not decided"
 
 
-async def _answered(work: Work, part: Part, stage: Stage) -> Gate | None:
-    gate = await asyncio.to_thread(_latest, work, part, Question.APPROVE)
+async def answered(work: Work, part: Part, stage: Stage) -> Gate | None:
+    """Return the newest question about whether a step may be done, once it is answered; None when it was never asked."""
+    gate = await asyncio.to_thread(latest, work, part, Question.APPROVE)
     return await stage.wait(part, gate) if gate and gate.is_open else gate
 
 
-def _latest(work: Work, part: Part, question: Question) -> Gate | None:
+def latest(work: Work, part: Part, question: Question) -> Gate | None:
+    """Return the newest question of this kind about a step."""
     return gates.latest(work.entries(), part.step.id, question=question)
 
 
-def _plan(work: Work, part: Part, action: Action) -> Change:
+def plan(work: Work, part: Part, action: Action) -> Change:
+    """Plan a step against the live state, and journal what it would change where that is news."""
     change = attempt.plan(work, part, action)
     last = next((entry for entry in reversed(work.entries()) if entry.kind == "step.planned" and entry.step == part.step.id), None)
     if last is None or last.data["change"] != hiding.hidden(work.secrets, change.to_json()):
@@ -99,8 +111,16 @@ def _ask_approval(  # noqa: PLR0913  one question's parts
     work: Work, part: Part, action: Action, change: Change, *, request: tuple[ApprovalRequest, str], before: Gate | None
 ) -> Gate:
     wanted, why = request
-    asks: dict[str, Any] = {
-        "why": why,
+    asks = {"why": why, **what(work, action, change)}
+    if before and before.answer in APPROVALS:
+        asks |= _since(work, part, before, asks)
+    expires = time_left(work, before)
+    return put(work, part, Question.APPROVE, wanted, asks, f"{part.step.name}: may this be done? {change.summary}", expires=expires)
+
+
+def what(work: Work, action: Action, change: Change) -> dict[str, Any]:
+    """Return what a question shows of one change, and what an approval of it is held to."""
+    return {
         "uses": action.name,
         "arguments": _arguments(work, action),
         "targets": sorted(action.targets()),
@@ -108,17 +128,16 @@ def _ask_approval(  # noqa: PLR0913  one question's parts
         "undoes": action.undoes,
         "change": _shown(work, change),
     }
-    if before and before.answer in APPROVALS:
-        asks |= _since(work, part, before, asks)
-    left = before.expires_at - work.clock.now() if before else None
-    expires = max(left, AT_LEAST) if left is not None else None
-    return _ask(work, part, Question.APPROVE, wanted, asks, f"{part.step.name}: may this be done? {change.summary}", expires=expires)
+
+
+def time_left(work: Work, before: Gate | None) -> timedelta | None:
+    """Return how long a question may wait that is asked anew; None for one that was not asked before."""
+    return max(before.expires_at - work.clock.now(), AT_LEAST) if before else None
 
 
 def _since(work: Work, part: Part, before: Gate, asks: Mapping[str, Any]) -> dict[str, Any]:
     """Take back the approval that no longer fits; return what the next question says of that: the difference, and after two of these bounds."""
-    why = f"{part.step.name}: the approval is void, because the change is no longer the one approved"
-    decide.void(work.timeline, work.run(), before, why=why)
+    decide.void(work.timeline, work.run(), before, why=f"{part.step.name}: {VOID}")
     rounds = gates.rounds(work.entries(), part.step.id, question=Question.APPROVE)
     added: dict[str, Any] = {"differs": difference.between(before.asks, asks)}
     if sum(each.voided for each in rounds) >= bounds.VOIDS:
@@ -144,7 +163,7 @@ def _as_read_back(data: Mapping[str, Any]) -> dict[str, Any]:
     return read
 
 
-def _ask(  # noqa: PLR0913, PLR0917  one question's parts
+def put(  # noqa: PLR0913, PLR0917  one question's parts
     work: Work,
     part: Part,
     question: Question,
@@ -154,6 +173,7 @@ def _ask(  # noqa: PLR0913, PLR0917  one question's parts
     *,
     expires: timedelta | None = None,
 ) -> Gate:
+    """Put a question on the timeline."""
     rules = work.rules()
     return gates.ask(
         work.timeline,
@@ -169,13 +189,33 @@ def _ask(  # noqa: PLR0913, PLR0917  one question's parts
     )
 
 
-def _refused(work: Work, part: Part, gate: Gate) -> None:
+def _approved_together(work: Work, part: Part, whole: Part, action: Action) -> Change:
+    """Return a member's change if it is the very one that was approved; NotApprovedError when it must be asked about anew."""
+    change = plan(work, part, action)
+    gate = latest(work, whole, Question.APPROVE)
+    asked = of_member(gate, part) if gate else None
+    if covers(work, asked, action, change) if asked else part.request(action, change) is None:
+        return change
+    raise NotApprovedError
+
+
+def of_member(gate: Gate, part: Part) -> Gate | None:
+    """Return one question about several as if it asked about this member alone; None when it does not ask about it."""
+    asked = next((each for each in gate.asks["members"] if each["step"] == part.step.id), None)
+    return dataclasses.replace(gate, asks=asked) if asked else None
+
+
+def refused(work: Work, part: Part, gate: Gate) -> None:
     """End a step at its gate: the run goes on after a skip, and ends after a stop."""
     if gate.has_expired:
         work.finished(part.step, Status.EXPIRED, f"{part.step.name}: {why_empty(gate)}")
         return
-    ends = {Answer.STOP: "stop", Answer.UNDO: "undo"}.get(gate.answer or Answer.STOP, "")
-    work.finished(part.step, Status.REJECTED, f"{part.step.name}: {why_empty(gate)}", ends=ends)
+    work.finished(part.step, Status.REJECTED, f"{part.step.name}: {why_empty(gate)}", ends=ends(gate))
+
+
+def ends(gate: Gate) -> str:
+    """Say whether the answer ends the run too: "stop", "undo", or empty."""
+    return "" if gate.has_expired else {Answer.STOP: "stop", Answer.UNDO: "undo"}.get(gate.answer or Answer.STOP, "")
 
 
 def _ended(work: Work, part: Part, text: str) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stopgap.actions.contract import Action, Change
     from stopgap.engine.stage import Part, Stage
     from stopgap.engine.work import Work
+    from stopgap.runbook.model import Step
 
 ASSUMED = {
     "done": Status.DONE,
@@ -23,6 +24,7 @@ ASSUMED = {
     "skipped": Status.SKIPPED,
     "unknown": Status.UNKNOWN,
 }
+UNASKED = frozenset({"rejected", "expired", "skipped"})  # what a scenario assumes instead of the gate
 
 
 def look(work: Work, part: Part) -> None:
@@ -46,8 +48,8 @@ def look(work: Work, part: Part) -> None:
 
 async def play(work: Work, part: Part, stage: Stage, action: Action) -> None:
     """Carry a step of a drill through its gate, and let the scenario or the facilitator say how it ended."""
-    given = (await asyncio.to_thread(work.run)).given.get(part.step.id, "")
-    if given in {"rejected", "expired", "skipped"}:
+    given = await asyncio.to_thread(_given, work, part.step)
+    if given in UNASKED:
         await stage.show(part, lambda: _assume(work, part, ASSUMED[given], "the scenario says so"))
         return
     change = await questions.approved(work, part, stage, action)
@@ -57,6 +59,18 @@ async def play(work: Work, part: Part, stage: Stage, action: Action) -> None:
         await stage.show(part, lambda: _assume(work, part, ASSUMED[given], "the scenario says so"))
         return
     await _facilitated(work, part, stage, change)
+
+
+def is_assumed_away(work: Work, step: Step) -> bool:
+    """Say whether the scenario lets a step end before anybody is asked."""
+    return _given(work, step) in UNASKED
+
+
+def _given(work: Work, step: Step) -> str:
+    """Return what the scenario says of a step; of a member also by the step it belongs to."""
+    given = work.run().given
+    owner = next((each.id for each in work.runbook.steps if step.id in {member.id for member in each.parallel}), None)
+    return given.get(step.id, "") or given.get(owner or step.id.partition("[")[0], "")
 
 
 async def _facilitated(work: Work, part: Part, stage: Stage, change: Change) -> None:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from stopgap.actions import registry
-from stopgap.engine import afterwards, ending, hiding, journal, life, locking, undo
-from stopgap.engine.stage import Part
+from stopgap.engine import afterwards, ending, hiding, journal, life, locking, parts, together, undo
 from stopgap.incidents.model import Mode, RunEnd, StepRecord
-from stopgap.plan import gates, prepare
 from stopgap.problems import StopgapError
-from stopgap.runbook.model import Status, Step
+from stopgap.runbook.model import Status
 
 if TYPE_CHECKING:
-    from stopgap.actions.contract import Action, Change
     from stopgap.engine.stage import Stage
     from stopgap.engine.work import Work
-    from stopgap.runbook.model import ApprovalRequest
+    from stopgap.incidents.model import Run
+    from stopgap.runbook.model import Step
 
 ENDS = {Status.REJECTED: RunEnd.REJECTED, Status.EXPIRED: RunEnd.EXPIRED, Status.DONE: RunEnd.DONE, Status.NOT_CHECKED: RunEnd.DONE}
 
@@ -44,7 +41,6 @@ def _begin(work: Work) -> None:
 
 async def _steps(work: Work, stage: Stage) -> tuple[RunEnd, tuple[str, ...]]:
     try:
-        prepare.refuse_unbuilt(work.runbook)
         if not await _prepared(work, stage):
             return RunEnd.ABORTED, ()
     except StopgapError as error:
@@ -52,13 +48,10 @@ async def _steps(work: Work, stage: Stage) -> tuple[RunEnd, tuple[str, ...]]:
         return RunEnd.FAILED, ()
     last: StepRecord | None = None
     for step in work.runbook.steps:
-        run = await asyncio.to_thread(work.run)
-        begun = run.steps.get(step.id)
-        if run.aborted_by and not (begun and begun.is_started):
+        record = await _step(work, step, stage)
+        if record is None:
             return RunEnd.ABORTED, ()
-        record = await life.carry_out(work, part(work, step), stage)
-        await stage.tell()
-        stop = _stops(step, record)
+        stop = _stops(step, record, await asyncio.to_thread(work.run))
         if stop == "undo":
             return _end(record), await undo.take_back(work, stage)
         if stop == "stop":
@@ -67,6 +60,19 @@ async def _steps(work: Work, stage: Stage) -> tuple[RunEnd, tuple[str, ...]]:
             await asyncio.to_thread(locking.let_go, work, step)
         last = last if record.status is Status.SKIPPED else record
     return (_end(last) if last else RunEnd.DONE), ()
+
+
+async def _step(work: Work, step: Step, stage: Stage) -> StepRecord | None:
+    """Bring a step to its end; None when somebody ended the run before it came to that."""
+    run = await asyncio.to_thread(work.run)
+    if run.aborted_by and not together.is_begun(step, run):
+        return None
+    if step.has_members:
+        record = await together.carry_out(work, step, stage)
+    else:
+        record = await life.carry_out(work, parts.part(work, step), stage)
+    await stage.tell()
+    return record if record.status else None
 
 
 async def _prepared(work: Work, stage: Stage) -> bool:
@@ -79,27 +85,11 @@ async def _prepared(work: Work, stage: Stage) -> bool:
     return True
 
 
-def part(work: Work, step: Step) -> Part:
-    """Return a runbook's step as the thing to carry out."""
-
-    def build() -> Action:
-        if step.call is None:
-            raise prepare.NotBuiltError
-        return work.action(step.call)
-
-    def request(action: Action, _change: Change) -> tuple[ApprovalRequest, str] | None:
-        run = work.run()
-        first = not any(each.is_started and registry.load(each.uses).effect == "changes" for each in run.steps.values())
-        return gates.request(step, action, work.rules(), unknown_starter=not run.starter and first)
-
-    return Part(step=step, uses=step.call.uses if step.call else "", build=build, request=request)
-
-
-def _stops(step: Step, record: StepRecord) -> str:
+def _stops(step: Step, record: StepRecord, run: Run) -> str:
     if record.ends:
         return record.ends
-    if record.status in {Status.FAILED, Status.EXPIRED, Status.UNKNOWN}:
-        return {"stop": "stop", "rollback": "undo", "continue": ""}[step.on_failure]
+    if record.status in together.FAILURES:
+        return {"stop": "stop", "rollback": "undo", "continue": ""}[together.follows(step, run)]
     return ""
 
 

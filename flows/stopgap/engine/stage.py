@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,12 +33,15 @@ class Stage(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A step to carry out: one of the runbook's, or the undo of one.
+    """A step to carry out: one of the runbook's, a member of one, or the undo of one.
 
-    `build` gives its action; `request` the gate it needs for a change, with the reason, or None.
+    `build` gives its action; `request` the gate it needs for a change, with the reason, or None. A member is `within` the step whose
+    one question covers all its members. `turn` is held while it asks: of those that run side by side, one asks at a time.
     """
 
     step: Step
     uses: str
     build: Callable[[], Action]
     request: Callable[[Action, Change], tuple[ApprovalRequest, str] | None]
+    within: Part | None = None
+    turn: contextlib.AbstractAsyncContextManager[Any] = field(default_factory=contextlib.nullcontext)

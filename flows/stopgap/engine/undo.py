@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stopgap.actions.contract import Change, Probe
-from stopgap.engine import life
+from stopgap.engine import life, members
 from stopgap.engine.stage import Part
 from stopgap.engine.work import LOOK
 from stopgap.problems import StopgapError
@@ -17,23 +17,22 @@ if TYPE_CHECKING:
     from stopgap.actions.contract import Action
     from stopgap.engine.stage import Stage
     from stopgap.engine.work import Work
-    from stopgap.incidents.model import StepRecord
+    from stopgap.incidents.model import Run, StepRecord
 
 
 SUFFIX = ".undo"  # a dot never stands in the id of a runbook's own step
 
 
 async def take_back(work: Work, stage: Stage, *, done: Work | None = None, only: str = "") -> tuple[str, ...]:
-    """Undo every step that started, newest first, or `only` one; return a sentence for each that is left standing.
+    """Undo every step that started, the last to start first, or `only` one; return a sentence for each that is left standing.
 
     `done` is the ended run that did the steps, when it is not `work` itself. An undo that fails does not stop the others, a person who
     says stop does. On re-entry what was undone stays so.
     """
     done = done or work
     left = []
-    for step in reversed(work.runbook.steps):
-        record = await asyncio.to_thread(done.record, step.id)
-        if step.call and is_standing(record, only=only):
+    for step, record in await asyncio.to_thread(_ladder, done, only):
+        if step.call:
             try:
                 standing = await _undo(work, stage, step, record, done=done)
             except StopgapError as error:
@@ -43,9 +42,24 @@ async def take_back(work: Work, stage: Stage, *, done: Work | None = None, only:
     return tuple(left)
 
 
-def is_standing(record: StepRecord, *, only: str = "") -> bool:
+def _ladder(done: Work, only: str) -> list[tuple[Step, StepRecord]]:
+    run = done.run()
+    return [(step, run.steps[step.id]) for step in reversed(standing(done, run, only=only))]
+
+
+def standing(done: Work, run: Run, *, only: str = "") -> list[Step]:
+    """Return the steps, members in place of those that have some, that may have left something behind; the first to start first.
+
+    `only` is one step, or one whose members are meant.
+    """
+    steps = {member.id: (member, step) for step in done.runbook.steps for member in members.of_run([step], run)}
+    begun = [(*steps[name], record) for name, record in run.steps.items() if name in steps]
+    return [member for member, step, record in begun if is_standing(record) and only in {"", member.id, step.id}]
+
+
+def is_standing(record: StepRecord) -> bool:
     """Say whether this step may have left something behind that nobody took back."""
-    return record.is_started and not record.undone and only in {"", record.id}
+    return record.is_started and not record.undone
 
 
 async def _undo(work: Work, stage: Stage, step: Step, record: StepRecord, *, done: Work) -> str:

@@ -184,7 +184,13 @@ def _retried(step: StepRecord, entry: Entry) -> StepRecord:
 
 def _finished(step: StepRecord, entry: Entry) -> StepRecord:
     data = entry.data
-    return replace(step, status=Status(data["status"]), text=entry.text, output=data.get("output", step.output), ends=data.get("ends", ""))
+    entries = tuple(data["entries"]) if "entries" in data else step.entries
+    status, output = Status(data["status"]), data.get("output", step.output)
+    return replace(step, status=status, text=entry.text, output=output, ends=data.get("ends", ""), entries=entries)
+
+
+def _listed(step: StepRecord, entry: Entry) -> StepRecord:
+    return replace(step, entries=tuple(entry.data["entries"]))
 
 
 def _undone(step: StepRecord, _entry: Entry) -> StepRecord:
@@ -211,6 +217,7 @@ _RUN: dict[str, Callable[[Run, Entry], Run]] = {
     "lock.broken": _unlocked,
 }
 _STEP: dict[str, Callable[[StepRecord, Entry], StepRecord]] = {
+    "step.listed": _listed,
     "step.started": _started,
     "step.applied": _applied,
     "step.retried": _retried,

@@ -93,6 +93,12 @@ class StepRecord:
     text: str = ""
     ends: Literal["", "stop", "undo"] = ""
     undone: bool = False
+    entries: tuple[Any, ...] | None = None  # the list a `for_each` gave, once it was rendered
+
+    @property
+    def is_begun(self) -> bool:
+        """An attempt was started, and nothing says how the step ended."""
+        return self.is_started and self.status is None
 
     @property
     def is_in_doubt(self) -> bool:

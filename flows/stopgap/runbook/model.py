@@ -33,11 +33,12 @@ class Status(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """An action and its arguments as written: values may hold `${{ }}` in any place."""
+    """An action and its arguments as written: values may hold `${{ }}` in any place. `bound` are names that only this call may read: `item`."""
 
     uses: str
     arguments: Mapping[str, Any]
     position: Position
+    bound: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,11 @@ class Step:
     on_failure: OnFailure = "stop"
     for_each: Loop | None = None
     parallel: tuple[Step, ...] = ()
+
+    @property
+    def has_members(self) -> bool:
+        """It is a group, or repeated over a list: others are carried out in its place."""
+        return bool(self.parallel) or self.for_each is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
