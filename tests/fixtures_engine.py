@@ -13,6 +13,7 @@ from kubernetes import client
 from kubernetes import config as untyped_config
 
 from stopgap.clock import SystemClock
+from stopgap.drills.world import seed
 from stopgap.engine import run as runs
 from stopgap.engine.work import Work
 from stopgap.incidents.model import Mode, Run, RunEnd
@@ -98,10 +99,16 @@ class Bench:
             found: Any = client.AppsV1Api(api).read_namespaced_deployment(name, "shop")
             return int(found.spec.replicas)
 
-    def meddle(self, replicas: int) -> None:
-        """Scale the shop's checkout behind the run's back."""
+    def meddle(self, replicas: int, name: str = "checkout") -> None:
+        """Scale a Deployment of the shop behind the run's back."""
         with self._api() as api:
-            client.AppsV1Api(api).patch_namespaced_deployment("checkout", "shop", {"spec": {"replicas": replicas}})
+            client.AppsV1Api(api).patch_namespaced_deployment(name, "shop", {"spec": {"replicas": replicas}})
+
+    def deploy(self, name: str) -> None:
+        """Put one more Deployment into the shop, with one replica."""
+        with self._api() as api:
+            body: Any = seed.deployment(name=name, image=seed.GOOD, replicas=1, labels={"app": name})
+            client.AppsV1Api(api).create_namespaced_deployment("shop", body)
 
     def _api(self) -> client.ApiClient:
         made: client.ApiClient = config.new_client_from_config(str(self.world.kubeconfig), context="sandbox")

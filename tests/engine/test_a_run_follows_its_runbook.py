@@ -182,5 +182,3 @@ def test_a_human_does_a_manual_step_and_says_so(bench: Bench) -> None:
         carry_out(work)
     assert carry_out(work, call=("chen", Answer.DONE)) is RunEnd.DONE
     assert texts(work, "step.finished") == ["Call the bank: chen did it"]
-
-

@@ -23,11 +23,17 @@ def show(plan: Plan) -> None:
         console.print(f"\n[bold]{number}. {escape(step.name)}[/bold]  {step.id}: {step.uses}")
         for line in _lines(step):
             console.print(f"   {line}")
+        for member in step.members:
+            console.print(f"   - [bold]{escape(member.name)}[/bold]  {escape(member.id)}: {member.uses}")
+            for line in _lines(member):
+                console.print(f"     {line}")
 
 
 def _lines(step: PlannedStep) -> Iterator[str]:
     if step.when:
         yield f"only when {escape(step.when)}"
+    if step.members:
+        yield f"{len(step.members)}, {_at_a_time(step)}; all are planned first, and asked about in one question"
     if step.refused:
         yield f"[red]cannot run:[/red] {escape(step.refused)}"
     if step.not_planned:
@@ -44,6 +50,11 @@ def _lines(step: PlannedStep) -> Iterator[str]:
         yield f"[yellow]asks[/yellow] {' or '.join(step.asks.roles)} ({who}), {step.asks.approvers} must approve: {escape(step.asks.why)}"
     if step.verify:
         yield f"then verifies with {step.verify}: not checked here"
+
+
+def _at_a_time(step: PlannedStep) -> str:
+    most = min(step.at_a_time, len(step.members))
+    return "one after the other, until one fails" if most == 1 else f"{most} at a time"
 
 
 def _sides(step: PlannedStep) -> Iterator[str]:

@@ -104,7 +104,7 @@ def _against(found: Document, runbook: Runbook) -> Iterator[Problem]:
             ("runbook",), f'this drill is for the runbook "{found.data["runbook"]}", not "{runbook.name}"', "unknown-runbook"
         )
         return
-    steps = [str(step.id) for step in runbook.steps]
+    steps = [str(each.id) for step in runbook.steps for each in (step, *step.parallel)]
     for path in _named_steps(found.data):
         if path[-1] not in steps:
             hint = schema.nearest(str(path[-1]), steps) or f"the steps are {schema.listed(steps, last='and')}"

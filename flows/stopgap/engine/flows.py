@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from stopgap.policy.model import Policy
     from stopgap.runbook.model import Parameter, Runbook
     from stopgap.timeline.entry import Timeline
+
+
+THREADS = 64  # in one run; the schema allows 50 entries of a list in flight, and each waits in a thread
 
 
 def __getattr__(name: str) -> Flow[Any, Any]:
@@ -82,6 +86,7 @@ def compile_flow(runbook: Runbook) -> Flow[Any, Any]:
 
 
 async def _carry_out(runbook: Runbook, parameters: dict[str, Any]) -> State[Any]:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="step"))
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         raise StopgapError("A runbook runs as a Prefect flow run; start it with:  stopgap run RUNBOOK")

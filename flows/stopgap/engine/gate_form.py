@@ -15,6 +15,7 @@ from stopgap.incidents.model import Mode
 from stopgap.plan import explain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from stopgap.engine.stage import Part
@@ -68,21 +69,35 @@ def _question(gate: Gate) -> list[str]:
     asks = gate.asks
     if gate.question is not Question.APPROVE:
         return [explain.text(str(asks["why"])), *(explain.text(note) for note in asks.get("notes", ()))]
-    change = Change.from_json(asks["change"])
+    if asks.get("members"):
+        return [*_again(gate), *_members(asks)]
+    return [*_again(gate), *_change(asks, f"Action `{asks['uses']}`, asked because {explain.text(asks['why'])}.")]
+
+
+def _change(asks: Mapping[str, Any], action: str) -> list[str]:
     where = ", ".join(f"`{each}`" for each in asks.get("targets", ()))
     return [
-        *_again(gate),
-        explain.change(change),
+        explain.change(Change.from_json(asks["change"])),
         f"**Where:** {where}" if where else "",
-        f"Action `{asks['uses']}`, asked because {explain.text(asks['why'])}. {explain.UNDO[asks['undoes']]}",
+        f"{action} {explain.UNDO[asks['undoes']]}",
     ]
+
+
+def _members(asks: Mapping[str, Any]) -> list[str]:
+    """One decision is for all of these, and for nothing else."""
+    members = asks["members"]
+    count = f"{len(members)} changes, one decision for all of them" if len(members) > 1 else "One change"
+    parts = [f"**{count}**, asked because {explain.text(asks['why'])}."]
+    for each in members:
+        parts += [f"### {explain.text(each['name'])}", *_change(each, f"Step `{each['step']}`, action `{each['uses']}`.")]
+    return parts
 
 
 def _again(gate: Gate) -> list[str]:
     """Say what moved since the question before, and which bounds are offered."""
     if "differs" not in gate.asks:
         return []
-    parts = ["**Asked again: it is no longer what was approved, and nothing was done.** What has moved since:"]
+    parts = ["**Asked again: it is no longer what was approved, and nothing of it was done.** What has moved since:"]
     parts.append(explain.moved(gate.asks["differs"]) or "Nothing by now, but the approval is gone.")
     if gate.bounds:
         parts.append(

@@ -182,7 +182,7 @@ def _fields(value: str) -> dict[str, Any]:
 
 def _key(text: str) -> str:
     # Prefect takes lower-case letters, digits and dashes; ids hold no dash, so no two of them become one.
-    return text.lower().replace("_", "-").replace(".", "--")
+    return text.lower().replace("_", "-").replace(".", "--").replace("[", "---").replace("]", "")
 
 
 def _state(status: Status | None, text: str) -> State[Any]:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stopgap.actions.contract import Change
-from stopgap.approvals.model import Answer, Question
-from stopgap.engine import hiding, questions
-from stopgap.plan import explain, together
+from stopgap.approvals import bounds, decide, difference
+from stopgap.approvals import gate as gates
+from stopgap.approvals.model import APPROVALS, Question
+from stopgap.engine import questions
+from stopgap.plan import together
 from stopgap.runbook.model import ApprovalRequest, Escalation, StepId
 
 if TYPE_CHECKING:
@@ -38,73 +40,67 @@ def may_go(work: Work, whole: Part, ready: Sequence[Ready], gate: Gate | None) -
     if gate is None:
         if not any(each.request for each in ready):
             return True
-    elif not gate.voided and all(_is_covered(each, gate) for each in ready):
+    elif not gate.voided and all(_is_covered(work, each, gate) for each in ready):
         return True
     _ask(work, whole, ready, before=gate)
     return False
 
 
-def _is_covered(ready: Ready, gate: Gate) -> bool:
-    asked = questions.digest_asked(gate, ready.part)
-    return ready.request is None if asked is None else asked == ready.change.digest
+def _is_covered(work: Work, ready: Ready, gate: Gate) -> bool:
+    asked = questions.of_member(gate, ready.part)
+    return questions.covers(work, asked, ready.action, ready.change) if asked else ready.request is None
 
 
 def _ask(work: Work, whole: Part, ready: Sequence[Ready], *, before: Gate | None) -> None:
     shown = [each for each in ready if each.request or each.action.effect == "changes"]
-    change = together.change({each.part.step.id: each.change for each in shown})
+    members = [_member(work, each) for each in shown]
+    change = together.change({StepId(each["step"]): Change.from_json(each["change"]) for each in members})
     requests = [each.request[0] for each in ready if each.request] + ([_request_of(before)] if before else [])
     asks: dict[str, Any] = {
         "why": "; ".join(dict.fromkeys(each.request[1] for each in ready if each.request)) or str(before.asks["why"] if before else ""),
         "uses": whole.uses,
+        "targets": sorted({target for each in members for target in each["targets"]}),
         "digest": change.digest,
-        "undoes": together.undoes(each.action.undoes for each in shown),
-        "change": _shown(change),
-        "members": [_member(each) for each in shown],
+        "undoes": together.undoes(each["undoes"] for each in members),
+        "change": {name: value for name, value in change.to_json().items() if name not in {"precondition", "undo"}},
+        "members": members,
     }
-    if before and before.answer is Answer.APPROVE:
-        asks["differs"] = _difference(work, before, shown)
-        questions.void(work, whole, before)
-    questions.put(
-        work,
-        whole,
-        Question.APPROVE,
-        together.request(requests),
-        asks,
-        f"{whole.step.name}: may this be done? {change.summary}",
-        expires=questions.time_left(work, before),
-    )
+    if before and before.answer in APPROVALS:
+        asks |= _since(work, whole, members, before)
+    request = together.request(requests)
+    text = f"{whole.step.name}: may this be done? {change.summary}"
+    questions.put(work, whole, Question.APPROVE, request, asks, text, expires=questions.time_left(work, before))
+
+
+def _since(work: Work, whole: Part, members: Sequence[dict[str, Any]], before: Gate) -> dict[str, Any]:
+    """Take back the approval that no longer fits all of these; return what moved, and after two of these the bounds that each member is offered."""
+    decide.void(work.timeline, work.run(), before, why=f"{whole.step.name}: {questions.VOID}")
+    rounds = gates.rounds(work.entries(), whole.step.id, question=Question.APPROVE)
+    added: dict[str, Any] = {"differs": [moved for each in members for moved in _moved(before, each)]}
+    if sum(each.voided for each in rounds) >= bounds.VOIDS:
+        for each in members:
+            alike = [asked["change"] for gate in rounds if (asked := _asked(gate, each)) and asked["arguments"] == each["arguments"]]
+            each["bounds"] = bounds.offer([*alike, each["change"]])
+        added["bounds"] = {f"{each['step']} {key}": limits for each in members for key, limits in each["bounds"].items()}
+    return added
+
+
+def _moved(before: Gate, member: Mapping[str, Any]) -> list[dict[str, Any]]:
+    asked = _asked(before, member)
+    found = difference.between(asked, member) if asked else []
+    return [{**each, "what": f"{member['step']} {each['what']}"} for each in found]
+
+
+def _asked(gate: Gate, member: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return next((each for each in gate.asks["members"] if each["step"] == member["step"]), None)
+
+
+def _member(work: Work, ready: Ready) -> dict[str, Any]:
+    step = ready.part.step
+    return {"step": step.id, "name": work.secrets.text(step.name), **questions.what(work, ready.action, ready.change)}
 
 
 def _request_of(gate: Gate) -> ApprovalRequest:
     """What was asked about once is asked about again in the same way, even if by now it would not be asked at all."""
     escalate = Escalation(after=gate.escalate_after, to=gate.escalate_to) if gate.escalate_after and gate.escalate_to else None
     return ApprovalRequest(by=gate.by, approvers=gate.approvers, escalate=escalate)
-
-
-def _member(ready: Ready) -> dict[str, Any]:
-    step, action = ready.part.step, ready.action
-    return {
-        "step": step.id,
-        "name": step.name,
-        "uses": action.name,
-        "undoes": action.undoes,
-        "digest": ready.change.digest,
-        "change": _shown(ready.change),
-    }
-
-
-def _shown(change: Change) -> dict[str, Any]:
-    return {name: value for name, value in change.to_json().items() if name not in {"precondition", "undo"}}
-
-
-def _difference(work: Work, before: Gate, shown: Sequence[Ready]) -> str:
-    """Return the difference between what was asked about these members and what is asked now."""
-    names = {each.part.step.id for each in shown}
-    old = {StepId(each["step"]): Change.from_json(each["change"]) for each in before.asks["members"] if each["step"] in names}
-    new = {each.part.step.id: Change.from_json(hiding.hidden(work.secrets, _shown(each.change))) for each in shown}
-    return explain.diff(_sides(old), _sides(new))
-
-
-def _sides(changes: Mapping[StepId, Change]) -> dict[str, Any]:
-    change = together.change(changes)
-    return {"now": change.now, "after": change.after}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from stopgap.approvals.model import Answer
 from stopgap.engine import crew, locking, members, parts, questions, rehearse, shared_gate
 from stopgap.incidents.model import Mode, StepRecord
 from stopgap.plan import members as planning
@@ -103,7 +102,7 @@ async def _approved(work: Work, whole: Part, rest: Sequence[Step], stage: Stage)
     gate = await questions.answered(work, whole, stage)
     if gate and gate.is_open:
         return False  # somebody ended the run
-    if gate and not gate.voided and gate.answer is not Answer.APPROVE:
+    if gate and gate.is_refused:
         await asyncio.to_thread(_refused, work, whole.step, gate)
         return False
     ready = await _ready(work, whole, rest, stage)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from stopgap.actions.contract import Change
-    from stopgap.plan.model import Plan
+    from stopgap.plan.model import Plan, PlannedStep
 
 _NARROW = 18  # characters of a value that fits beside another in the form
 CHECKED = {
@@ -68,15 +68,20 @@ def change(planned: Change) -> str:
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
-    """Return a plan as JSON: `{runbook, parameters, steps: [{id, uses, change: {now, after, ...} | null, refused, not_planned, asks, ...}]}`."""
-    steps = []
-    for step in plan.steps:
-        data = {
-            name: getattr(step, name) for name in ("id", "name", "uses", "effect", "undoes", "when", "not_planned", "refused", "verify")
-        }
-        data |= {"arguments": dict(step.arguments), "targets": sorted(step.targets), "asks": asdict(step.asks) if step.asks else None}
-        steps.append({**data, "change": step.change.to_json() if step.change else None})
-    return {"runbook": plan.runbook, "parameters": dict(plan.parameters), "steps": steps}
+    """Return a plan as JSON: `{runbook, parameters, steps: [{id, uses, change: {now, after, ...} | null, refused, not_planned, asks, members, ...}]}`."""
+    return {"runbook": plan.runbook, "parameters": dict(plan.parameters), "steps": [_step(step) for step in plan.steps]}
+
+
+def _step(step: PlannedStep) -> dict[str, Any]:
+    names = ("id", "name", "uses", "effect", "undoes", "when", "not_planned", "refused", "verify", "at_a_time")
+    return {
+        **{name: getattr(step, name) for name in names},
+        "arguments": dict(step.arguments),
+        "targets": sorted(step.targets),
+        "asks": asdict(step.asks) if step.asks else None,
+        "change": step.change.to_json() if step.change else None,
+        "members": [_step(member) for member in step.members],
+    }
 
 
 def _lines(side: Mapping[str, Any]) -> list[str]:

@@ -25,7 +25,10 @@ class Asks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStep:
-    """One step of a plan. Exactly one of `change`, `not_planned` and `refused` says what is known of it."""
+    """One step of a plan. Exactly one of `change`, `not_planned`, `refused` and `members` says what is known of it.
+
+    A group has its steps as `members`, and a repeated step one for each entry of its list; `at_a_time` says how many run side by side.
+    """
 
     id: StepId
     name: str
@@ -40,6 +43,8 @@ class PlannedStep:
     targets: frozenset[Target] = frozenset()
     asks: Asks | None = None
     verify: str = ""
+    members: tuple[PlannedStep, ...] = ()
+    at_a_time: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,4 +58,4 @@ class Plan:
     @property
     def is_refused(self) -> bool:
         """At least one step cannot run as things are."""
-        return any(step.refused for step in self.steps)
+        return any(step.refused or any(member.refused for member in step.members) for step in self.steps)

@@ -283,9 +283,9 @@ class ScriptedStage:
         await asyncio.to_thread(self.work.clock.sleep, pause.total_seconds())
 
     async def show(self, part: Part, body: Callable[[], None]) -> None:
-        """Do the work, and note that it was shown."""
+        """Do the work in a thread, as Prefect's stage does, and note that it was shown."""
         self.shown.append(part.step.id)
-        body()
+        await asyncio.to_thread(body)
 
     async def tell(self) -> None:
         """Nobody looks."""

@@ -212,8 +212,9 @@ def _step_field(step: outline.StepOutline, name: Name, known: Known) -> Iterator
                 yield start, f'no step is ever "{text}"', "unknown-status", hint
     elif field == "output":
         yield from _output(step, name, known)
-    elif field:
-        hint = schema.nearest(field, ("status", "output")) or "a step has status and output"
+    elif field and not (field == "items" and "for_each" in step.data):
+        fields = ("status", "output", *(["items"] if "for_each" in step.data else []))
+        hint = schema.nearest(field, fields) or f"a step has {schema.listed(fields, last='and')}"
         yield 2, f'a step has no "{field}"', "unknown-field", hint
 
 
