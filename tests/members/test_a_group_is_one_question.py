@@ -128,8 +128,12 @@ def test_whoever_decides_must_be_entitled_for_every_member(bench: Bench) -> None
 
 
 def test_members_that_nobody_may_decide_about_together_do_not_start(bench: Bench) -> None:
-    two = "with: {deployment: checkout-stable, replicas: 4}"
-    work = bench.work(ASKING.replace(two, f"{two}, approval: {{by: [technical-lead]}}"))
+    two = "{id: two, name: More of the old, uses: kubernetes.scale, with: {deployment: checkout-stable, replicas: 4}"
+    risky = "{id: two, uses: kubernetes.rollback, with: {deployment: checkout}"  # about which policy asks the incident commander
+    steps = GROUP.replace("replicas: 5}", "replicas: 5}, approval: {by: [technical-lead]}").replace(
+        "deployment: checkout, ", "deployment: checkout-stable, "
+    )
+    work = bench.work(steps.replace(two, risky))
     assert carry_out(work) is RunEnd.FAILED
     assert texts(work, "step.finished")[-1] == (
         "Make room: Its members ask incident-commander and technical-lead, and one question about all of them would have nobody to answer it.\n"
@@ -260,7 +264,7 @@ def test_a_run_that_is_ended_while_its_group_waits_ends_at_once(bench: Bench) ->
     work = bench.work(ASKING)
 
     class Ended(ScriptedStage):
-        async def wait(self, part: Part, gate: Gate) -> Gate:  # noqa: ARG002  as Prefect's stage: the question stays open
+        async def wait(self, part: Part, gate: Gate) -> Gate:
             journal.abort_asked(work.timeline, work.run(), actor="dana", why="enough")
             return gate
 

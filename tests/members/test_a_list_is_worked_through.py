@@ -83,7 +83,7 @@ def test_it_stops_at_the_first_failure(shops: Bench, monkeypatch: pytest.MonkeyP
     counting = Counting(monkeypatch, fails="b")
     work = shops.work(EACH.replace("max_in_flight: 2", "on_failure: continue") + AFTER)
     assert carry_out(work) is RunEnd.DONE
-    assert counting.begun == ["a", "b"]
+    assert list(dict.fromkeys(counting.begun)) == ["a", "b"]  # a conflict is tried again
     found = {"grow": "failed", "grow[0]": "done", "grow[1]": "failed", "grow[2]": "skipped", "grow[3]": "skipped", "after": "done"}
     assert statuses(work.run()) == found
     assert texts(work, "step.finished")[2:] == [

@@ -11,7 +11,7 @@ from stopgap.approvals import gate as gates
 from stopgap.approvals.model import APPROVALS, Question
 from stopgap.engine import questions
 from stopgap.plan import together
-from stopgap.runbook.model import ApprovalRequest, Escalation, StepId
+from stopgap.runbook.model import ApprovalRequest, StepId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,5 +102,5 @@ def _member(work: Work, ready: Ready) -> dict[str, Any]:
 
 def _request_of(gate: Gate) -> ApprovalRequest:
     """What was asked about once is asked about again in the same way, even if by now it would not be asked at all."""
-    escalate = Escalation(after=gate.escalate_after, to=gate.escalate_to) if gate.escalate_after and gate.escalate_to else None
+    escalate = gate.escalate[0] if len(gate.escalate) == 1 else None  # several are policy's, and it says them again
     return ApprovalRequest(by=gate.by, approvers=gate.approvers, escalate=escalate)
