@@ -11,6 +11,7 @@ pytest_plugins = [
     "fixtures_proxy",
     "fixtures_sandbox",
     "fixtures_timeline",
+    "fixtures_traffic",
     "fixtures_waiting",
 ]
 

@@ -16,6 +16,7 @@ from stopgap.policy.model import (
     ClusterName,
     Event,
     LockRules,
+    Nginx,
     Person,
     PersonId,
     Policy,
@@ -96,6 +97,8 @@ def _policy(found: Document) -> Policy:
         clusters={ClusterName(name): _cluster(name, value, found.path) for name, value in data.get("clusters", {}).items()},
         accounts={AccountName(name): _account(name, value, found.path) for name, value in data.get("accounts", {}).items()},
         prometheus=dict(data.get("prometheus", {})),
+        haproxy=dict(data.get("haproxy", {})),
+        nginx={name: _nginx(value) for name, value in data.get("nginx", {}).items()},
         limits=limiting.read(data.get("limits", {})),
         approvals=asking.rules(data.get("approvals", {})),
         by_severity=asking.by_severity(data.get("approvals", {})),
@@ -133,6 +136,11 @@ def _cluster(name: str, value: Mapping[str, Any], policy: Path) -> Cluster:
 def _account(name: str, value: Mapping[str, Any], policy: Path) -> Account:
     files = {key: _located(value, key, policy) for key in ("config", "credentials")}
     return Account(name=AccountName(name), **{**value, **files})
+
+
+def _nginx(value: Mapping[str, Any]) -> Nginx:
+    commands = {key: tuple(value[key]) for key in ("test", "reload") if key in value}
+    return Nginx(file=Path(value["file"]), **commands)
 
 
 def _located(value: Mapping[str, Any], key: str, policy: Path) -> Path | None:

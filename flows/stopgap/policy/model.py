@@ -91,6 +91,15 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Nginx:
+    """An nginx: the file that holds its upstreams, and the commands that test and reload its configuration."""
+
+    file: Path
+    test: tuple[str, ...] = ("nginx", "-t")
+    reload: tuple[str, ...] = ("nginx", "-s", "reload")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze:
     """A time in which no step may change anything, but by the actions in `allowed`."""
 
@@ -192,6 +201,8 @@ class Policy:
     clusters: Mapping[ClusterName, Cluster] = field(default_factory=dict)
     accounts: Mapping[AccountName, Account] = field(default_factory=dict)
     prometheus: Mapping[str, str] = field(default_factory=dict)  # name -> base URL; "default" is used when a step names none
+    haproxy: Mapping[str, str] = field(default_factory=dict)  # name -> a path or host:port of its runtime socket
+    nginx: Mapping[str, Nginx] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     approvals: ApprovalRules = field(default_factory=ApprovalRules)
     by_severity: Mapping[Severity, ApprovalRules] = field(default_factory=dict)  # in place of `approvals`, and as complete
