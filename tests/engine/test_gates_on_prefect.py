@@ -81,6 +81,8 @@ def test_a_run_set_running_by_hand_asks_again(waiting: Waiting, bench: Bench) ->
     assert waiting.execute() is None
     assert waiting.state().type is StateType.PAUSED
     assert bench.replicas() == 3
+    woken = "Add capacity: the run was woken without an answer, and asks again; a restart does that, or somebody in Prefect"
+    assert texts(waiting.work, "step.note") == [woken]
 
 
 def test_a_copy_of_a_flow_run_does_nothing(waiting: Waiting, bench: Bench) -> None:

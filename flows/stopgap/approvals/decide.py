@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stopgap.clock import Clock
     from stopgap.incidents.model import Run
     from stopgap.policy.model import Policy
-    from stopgap.timeline.entry import Draft, Entry, Timeline
+    from stopgap.timeline.entry import Draft, Timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +45,11 @@ def decide(timeline: Timeline, policy: Policy, clock: Clock, *, run: Run, attemp
         gate = gates.latest(timeline.of_run(run.id), StepId(recorded.step))
         return Verdict(accepted=recorded.kind != "gate.refused", text=recorded.text, gate=gate)
     now = clock.now()
-    run = fold.find_run(timeline, run.id)
-    entries = timeline.of_run(run.id)
-    gate = gates.waiting(entries)
-    side = Side.of(policy, timeline.of_chain(run.incident), now=_came(attempt, now))
-    reason = _closed(entries, run=run, gate=gate, attempt=attempt)
+    chain = timeline.of_chain(run.incident)
+    entries = [entry for entry in chain if entry.run == run.id]
+    run, asked = fold.run(entries) or run, gates.every(entries)
+    gate, side = gates.open_one(asked), Side.of(policy, chain, now=_came(attempt, now))
+    reason = _closed(asked, run=run, gate=gate, attempt=attempt)
     if gate and not reason:
         reason = _objection(gate, side=side, attempt=attempt)
     if not reason and policy.approvals.require_code:
@@ -108,11 +108,11 @@ def _came(attempt: Attempt, now: datetime) -> datetime:
     return attempt.received
 
 
-def _closed(entries: Iterable[Entry], *, run: Run, gate: Gate | None, attempt: Attempt) -> str:
+def _closed(asked: Iterable[Gate], *, run: Run, gate: Gate | None, attempt: Attempt) -> str:
     """Say why there is nothing (left) to decide; empty when there is."""
     if run.end is not None:
         return f"{run.id} has ended ({run.end}); there is nothing left to decide."
-    meant = gates.with_digest(entries, attempt.digest)
+    meant = next((each for each in asked if each.digest == attempt.digest), None)
     if gate is None and meant is None:
         return f"{run.id} waits for nobody: its question has been decided already, or it has not asked yet."
     if meant is None or meant.is_open:

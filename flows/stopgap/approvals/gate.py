@@ -82,15 +82,16 @@ def latest(entries: Iterable[Entry], step: StepId, *, question: Question | None 
 
 def waiting(entries: Iterable[Entry]) -> Gate | None:
     """Return the gate a run waits at, if it waits at one; a run asks one question at a time."""
-    newest = {gate.step: gate for gate in every(entries)}
+    return open_one(every(entries))
+
+
+def open_one(asked: Iterable[Gate]) -> Gate | None:
+    """Return the gate that still waits, of all that were asked."""
+    newest = {gate.step: gate for gate in asked}
     return max((gate for gate in newest.values() if gate.is_open), key=lambda gate: gate.asked_at, default=None)
 
 
-def with_digest(entries: Iterable[Entry], digest: str) -> Gate | None:
-    """Return the gate, open or not, whose question has this digest."""
-    return next((gate for gate in every(entries) if gate.digest == digest), None)
-
-
+_SHOWN = 4  # refusals before the newest that a form shows; somebody may guess a thousand times
 _KINDS = frozenset({"gate.answered", "gate.withdrawn", "gate.refused", "gate.decided", "gate.voided", "gate.expired"})
 
 
@@ -129,7 +130,7 @@ def _answered(gate: Gate, entry: Entry) -> Gate:
         rest = tuple(each for each in gate.answers if each.person != entry.actor)
         return replace(gate, answers=rest) if gate.is_open and not gate.is_settled else gate
     if entry.kind == "gate.refused":
-        return replace(gate, refused=(*gate.refused, entry.text))
+        return replace(gate, refused=(*gate.refused[-_SHOWN:], entry.text))
     if entry.kind == "gate.voided":
         return replace(gate, voided=True)
     return replace(gate, decided=gate.decided or entry)

@@ -6,8 +6,8 @@ import asyncio
 import json
 import logging
 import uuid
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 
     from stopgap.engine.stage import Part
     from stopgap.engine.work import Work
+    from stopgap.incidents.model import Run
 
 LOG = logging.getLogger("stopgap.engine")
+_AT_ONCE = 20  # answers between two visits to Prefect to delete them
 _MOST_ANSWERS = 200  # the most that Prefect returns at once
 SHORT = timedelta(seconds=2)  # beginning a run again costs half a second
 BEYOND = timedelta(days=1)  # Prefect fails a run whose pause timed out; ours always ends first
@@ -56,13 +58,16 @@ class PrefectStage:
 
     work: Work
     flow_run: UUID
+    begun: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     async def wait(self, part: Part, gate: Gate) -> Gate:
         """Read the answers that came in; suspend the flow run when they decide nothing."""
-        await self.hear()
+        heard = await self.hear()
         gate = await asyncio.to_thread(self._settled, gate)
         if not gate.is_open or (await asyncio.to_thread(self.work.run)).aborted_by:
             return gate
+        if not heard and gate.asked_at < self.begun:
+            await asyncio.to_thread(self._note_woken, part, gate)
         await self.tell()
         question = await asyncio.to_thread(gate_form.build, self.work, part, gate)
         await self._suspend(gate, question)
@@ -119,13 +124,26 @@ class PrefectStage:
         found = gates.latest(self.work.entries(), gate.step) or gate
         return decide.settle(self.work.timeline, self.work.clock, run=self.work.run(), gate=found)
 
-    async def hear(self) -> None:
-        """Read every answer that came in, whatever question it is for: each counts or is refused, is on the timeline, and is left nowhere else."""
+    def _note_woken(self, part: Part, gate: Gate) -> None:
+        """Write down that the run began again without an answer: after a crash it does, and when somebody sets its state in Prefect."""
+        text = f"{part.step.name}: the run was woken without an answer, and asks again; a restart does that, or somebody in Prefect"
+        self.work.write("step.note", text, step=gate.step, round=gate.round)
+
+    async def hear(self) -> int:
+        """Read every answer that came in, whatever question it is for, and return how many.
+
+        Each counts or is refused, is on the timeline, and is left nowhere else.
+        """
         async with get_client() as client:
-            for each in sorted(await self._unread(client), key=lambda found: str(found.created)):
-                answer = Attempt.of_form(id=f"form/{self.flow_run}/{each.key}", fields=self._said(each.value), received=each.created)
-                await asyncio.to_thread(self._decide, answer)
-                await self._delete(client, each.key)
+            unread = sorted(await self._unread(client), key=lambda found: str(found.created))
+            run = await asyncio.to_thread(self.work.run)
+            for first in range(0, len(unread), _AT_ONCE):
+                some = unread[first : first + _AT_ONCE]
+                for each in some:
+                    answer = Attempt.of_form(id=f"form/{self.flow_run}/{each.key}", fields=self._said(each.value), received=each.created)
+                    await asyncio.to_thread(self._decide, run, answer)
+                await asyncio.gather(*(self._delete(client, each.key) for each in some))
+        return len(unread)
 
     async def hear_late(self) -> None:
         """Read what came in for a run that has ended: it is refused. Prefect being away does not change how the run ended."""
@@ -156,8 +174,8 @@ class PrefectStage:
         except (httpx.HTTPError, PrefectHTTPStatusError) as error:
             LOG.warning("An answer of %s that was read could not be deleted in Prefect: %s", self.work.id, error)
 
-    def _decide(self, answer: Attempt) -> None:
-        verdict = decide.decide(self.work.timeline, self.work.policy, self.work.clock, run=self.work.run(), attempt=answer)
+    def _decide(self, run: Run, answer: Attempt) -> None:
+        verdict = decide.decide(self.work.timeline, self.work.policy, self.work.clock, run=run, attempt=answer)
         LOG.info("%s", verdict.text)
 
     async def _suspend(self, gate: Gate, question: type[RunInput]) -> None:

@@ -1,0 +1,375 @@
+"""Whatever the order of questions, answers, drifts, crashes, conflicts and clock steps: no change is made without a full quorum for exactly it.
+
+The rule is written down here once more, in the words of a bystander who sees the questions, keeps a list of who answered what, and looks at
+what reaches the system; nothing of the product's own judgement is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import hypothesis
+import pyotp
+from hypothesis import strategies as some
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from stopgap.actions.contract import Action, Change, ConflictError, Context, InDoubtError, Outcome, Probe, Target, action
+from stopgap.approvals import decide, responders
+from stopgap.approvals.model import Answer, Attempt
+from stopgap.clock import parse_duration
+from stopgap.engine import life
+from stopgap.engine.stage import Part
+from stopgap.engine.work import Work
+from stopgap.incidents import fold
+from stopgap.incidents.model import Mode
+from stopgap.incidents.open import open_incident, request_run
+from stopgap.policy.model import ApprovalRules, Person, PersonId, Policy, Role, RoleName, Severity
+from stopgap.problems import Position
+from stopgap.runbook.model import ApprovalRequest, Retry, Runbook, Step, StepId
+from stopgap.testing import ManualClock, MemoryTimeline, ScriptedStage
+
+if TYPE_CHECKING:
+    import pytest
+
+    from stopgap.timeline.entry import Appended, Draft, Entry
+
+COMMANDER, STEP, CODE = RoleName("incident-commander"), StepId("scale"), 30
+PEOPLE = ("ada", "ben", "chen", "dana", "eve")  # eve never holds a role; dana starts every run and holds it too
+EXPIRES = timedelta(minutes=15)
+BOOK = Runbook(name="r", title="R", description="", owner="ada", severity=Severity.SEV3, path=Path("r.yaml"), digest="0" * 64, steps=())
+MADE: Counter[tuple[str, int, int]] = Counter()  # changes that were made: how, in which round, with how many approvers
+
+
+class Killed(BaseException):
+    """The process was killed."""
+
+
+@dataclass(slots=True, kw_only=True)
+class System:
+    """What the step changes: so many replicas of two things. `version` moves with every write, as a resourceVersion does."""
+
+    replicas: int = 3
+    version: int = 1
+    meddles: list[int | None] = field(default_factory=list)  # before the next writes: another number of replicas, or only another version
+    after_write: str = ""  # "lost": the answer gets lost; "unknown": and the system cannot tell afterwards
+    made: list[tuple[str, int, int]] = field(default_factory=list)  # which, from, to
+    mark: str = ""
+    can_tell: bool = True
+
+    def write(self, thing: str, replicas: int, *, version: int, mark: str) -> None:
+        if self.meddles:
+            other = self.meddles.pop(0)
+            self.replicas, self.version = (self.replicas if other is None else other), self.version + 1
+        if version != self.version:
+            raise ConflictError("somebody else wrote meanwhile")
+        self.made.append((thing, self.replicas, replicas))
+        self.replicas, self.version, self.mark = replicas, self.version + 1, mark
+
+
+def toy_of(system: System) -> type[Any]:
+    """Return an action on this system."""
+
+    @action
+    class Toy:
+        name: ClassVar[str] = "toy"
+        effect: ClassVar[str] = "changes"
+        risk: ClassVar[str] = "low"
+        undoes: ClassVar[str] = "yes"
+        waits: ClassVar[bool] = False
+        confirms: ClassVar[bool] = False
+        default_timeout: ClassVar[timedelta] = timedelta(minutes=1)
+        thing: str
+        replicas: int
+
+        def targets(self) -> frozenset[Target]:
+            return frozenset({Target("the/only/one")})
+
+        def plan(self, context: Context) -> Change:
+            assert context
+            now = {"replicas": system.replicas}
+            after = {"replicas": self.replicas}
+            return Change(summary=f"to {self.replicas}", now=now, after=after, material=now, precondition=str(system.version))
+
+        def apply(self, context: Context, change: Change) -> Outcome:
+            system.write(self.thing, self.replicas, version=int(change.precondition), mark=context.mark)
+            if system.after_write:
+                system.can_tell, system.after_write = system.after_write == "lost", ""
+                raise InDoubtError("the answer got lost")
+            return Outcome(changed=True, summary="done")
+
+        def probe(self, context: Context, change: Change) -> Probe:
+            assert change
+            if not system.can_tell:
+                return Probe.UNKNOWN
+            return Probe.DONE if system.mark == context.mark else Probe.NOT_DONE
+
+        def undo(self, change: Change) -> Action | None:
+            assert change
+            return None
+
+    return Toy
+
+
+class Mortal(MemoryTimeline):
+    """A timeline whose writer is killed at the entry that `fuse` counts down to, before or after it is written."""
+
+    fuse: int = 0
+    dies_after: bool = False
+
+    def append(self, draft: Draft) -> Appended:
+        self.fuse -= 1
+        if self.fuse == 0 and not self.dies_after:
+            raise Killed
+        done = super().append(draft)
+        if self.fuse == 0:
+            raise Killed
+        return done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """An answer that, by the bystander's own rules, may count."""
+
+    person: str
+    answer: str
+    digest: str
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """One run after the other; each rule is something that may happen at any moment."""
+
+    approvers = 1
+
+    @initialize(approvers=some.sampled_from([1, 2]))
+    def begin(self, approvers: int) -> None:
+        self.clock = ManualClock()
+        self.timeline = Mortal(clock=self.clock)
+        self.system, self.thing, self.checked, self.approvers = System(), "web", 0, approvers
+        self.holders = ["ada", "ben", "chen", "dana"]
+        self.apps: dict[str, pyotp.TOTP] = {}
+        for person in PEOPLE:
+            secret = pyotp.random_base32()
+            responders.enrol(self.timeline, responders.roll(self.timeline), person=PersonId(person), by="installer", secret=secret)
+            self.apps[person] = pyotp.TOTP(secret)
+        self.used: set[tuple[str, int]] = set()
+        self.next_run()
+
+    def next_run(self) -> None:
+        key = uuid.uuid4().hex
+        incident = open_incident(self.timeline, title="t", severity=Severity.SEV3, actor="dana", key=key)
+        self.run = request_run(self.timeline, incident=incident, runbook=BOOK, parameters={}, mode=Mode.LIVE, starter="dana", key=key)
+        self.said: list[Said] = []
+        self.system.can_tell = True
+
+    # what happens
+
+    @rule(fuse=some.sampled_from([0, 0, 0, 1, 2, 3, 4]), dies_after=some.booleans())
+    def a_process_carries_the_run_on(self, fuse: int, dies_after: bool) -> None:  # noqa: FBT001  drawn
+        self.timeline.fuse, self.timeline.dies_after = fuse, dies_after
+        work = Work(
+            timeline=self.timeline, clock=self.clock, policy=self.policy(), runbook=BOOK, id=self.run.id, mode=Mode.LIVE, parameters={}
+        )
+        try:
+            asyncio.run(life.carry_out(work, self.part(), ScriptedStage(work)))
+        except (ScriptedStage.StillWaiting, Killed):
+            return
+        finally:
+            self.timeline.fuse = 0
+        self.no_change_without_its_quorum()
+        self.next_run()
+
+    @rule()
+    def the_run_goes_on(self) -> None:
+        self.a_process_carries_the_run_on(fuse=0, dies_after=False)
+
+    @rule(answer=some.sampled_from([Answer.APPROVE, Answer.APPROVE, Answer.WITHIN]), few=some.integers(0, 3))
+    def it_asks_and_people_approve(self, answer: Answer, few: int) -> None:
+        """Left to chance alone, hardly any question would ever be approved; now and then one person too few does."""
+        self.the_run_goes_on()
+        for person in [each for each in self.holders if each != "dana"][: self.approvers - (few == 0)]:
+            self.clock.advance(timedelta(seconds=CODE + 1))
+            self.somebody_answers(person=person, answer=answer, code="right", to="open", age=None)
+
+    @rule(few=some.integers(0, 5))
+    def it_is_approved_and_goes_on(self, few: int) -> None:
+        self.it_asks_and_people_approve(answer=Answer.APPROVE, few=few)
+        self.the_run_goes_on()
+
+    @rule(
+        person=some.sampled_from(PEOPLE),
+        answer=some.sampled_from([Answer.APPROVE] * 4 + [Answer.WITHIN, Answer.SKIP, Answer.STOP, Answer.AGAIN, Answer.DONE]),
+        code=some.sampled_from(["right"] * 6 + ["last", "early", "ben's", "none"]),
+        to=some.sampled_from(["open"] * 5 + ["first", "junk"]),
+        age=some.sampled_from([None, None, timedelta(seconds=1), timedelta(minutes=9), timedelta(minutes=11)]),
+    )
+    def somebody_answers(self, person: str, answer: Answer, code: str, to: str, age: timedelta | None) -> None:
+        asked = self.asked()
+        digest = str({"open": asked[-1], "first": asked[0]}[to].data["digest"]) if asked and to != "junk" else "0" * 16
+        now = self.clock.now()
+        came = now - age if age else now
+        given = self.code(person, code, came)
+        if asked and self.may_count(asked[-1], person=person, digest=digest, code=given, came=came):
+            self.said.append(Said(person=person, answer=str(answer), digest=digest))
+        before = self.answered()
+        attempt = Attempt(
+            id=uuid.uuid4().hex, person=person, answer=str(answer), digest=digest, reason="", channel=uuid.uuid4().hex, code=given,
+            received=came if age else None,
+        )  # fmt: skip
+        decide.decide(self.timeline, self.policy(), self.clock, run=fold.find_run(self.timeline, self.run.id), attempt=attempt)
+        if self.answered() > before:
+            self.used |= {(person, number) for number in self.counters(came) if self.apps[person].generate_otp(number) == given}
+
+    @rule(replicas=some.integers(0, 9))
+    def it_drifts(self, replicas: int) -> None:
+        self.system.replicas, self.system.version = replicas, self.system.version + 1
+
+    @rule(meddles=some.lists(some.one_of(some.none(), some.integers(0, 9)), min_size=1, max_size=3))
+    def somebody_writes_between_our_read_and_our_write(self, meddles: list[int | None]) -> None:
+        self.system.meddles = meddles
+
+    @rule()
+    def its_status_moves(self) -> None:
+        self.system.version += 1
+
+    @rule(how=some.sampled_from(["lost", "unknown"]))
+    def the_next_answer_gets_lost(self, how: str) -> None:
+        self.system.after_write = how
+
+    @rule(thing=some.sampled_from(["web", "db"]))
+    def its_arguments_render_otherwise(self, thing: str) -> None:
+        self.thing = thing
+
+    @rule(seconds=some.sampled_from([1, 29, 31, 120, 299, 301, 600, 901]))
+    def time_passes(self, seconds: int) -> None:
+        self.clock.advance(timedelta(seconds=seconds))
+
+    @rule(seconds=some.sampled_from([1, 45, 600, 7200]))
+    def the_clock_goes_back(self, seconds: int) -> None:
+        self.clock.set_back(timedelta(seconds=seconds))
+
+    @rule(person=some.sampled_from(PEOPLE[:4]))
+    def a_role_is_taken_away(self, person: str) -> None:
+        self.holders = [each for each in self.holders if each != person]
+
+    @precondition(lambda self: len(self.holders) < len(PEOPLE) - 1)
+    @rule()
+    def roles_are_given_back(self) -> None:
+        self.holders = list(PEOPLE[:4])
+
+    # the bystander's rule
+
+    @invariant()
+    def no_change_without_its_quorum(self) -> None:
+        for thing, was, now in self.system.made[self.checked :]:
+            question = next(each for each in reversed(self.asked()) if each.data["question"] == "approve")
+            asks = question.data["asks"]
+            assert asks["arguments"] == {"thing": thing, "replicas": now}, "another thing than was asked about"
+            said = [each for each in self.said if each.digest == question.data["digest"]]
+            exactly = was == asks["change"]["material"]["replicas"]
+            wide = asks.get("bounds", {}).get("replicas", {"from": 1, "to": 0})
+            assert exactly or wide["from"] <= was <= wide["to"], "it was something else when it was approved"
+            words = {"approve", "approve within the bounds"} if exactly else {"approve within the bounds"}
+            assert len({each.person for each in said if each.answer in words}) >= self.approvers, "too few approved exactly this"
+            MADE["exactly" if exactly else "within bounds", question.data["round"], self.approvers] += 1
+        self.checked = len(self.system.made)
+
+    def may_count(self, question: Entry, *, person: str, digest: str, code: str, came: datetime) -> bool:
+        """Whether a careful reader of policy and question would let this answer count."""
+        now = self.clock.now()
+        came = came if now - came <= timedelta(minutes=10) else now
+        counter = next((n for n in self.counters(came) if self.apps[person].generate_otp(n) == code), None)
+        if counter is None or (person, counter) in self.used:
+            return False
+        if person not in self.holders or (person == "dana" and question.data["question"] == "approve"):
+            return False
+        if digest != question.data["digest"] or came >= question.at + parse_duration(question.data["expires"]):
+            return False
+        return not any(each.answer in {"skip this step", "stop the run"} for each in self.said if each.digest == digest)  # a no ends it
+
+    def counters(self, at: datetime) -> list[int]:
+        middle = int(at.timestamp()) // CODE
+        return [middle - 1, middle, middle + 1]
+
+    # where it happens
+
+    def asked(self) -> list[Entry]:
+        return [entry for entry in self.timeline.of_run(self.run.id) if entry.kind == "gate.asked"]
+
+    def answered(self) -> int:
+        return sum(entry.kind == "gate.answered" for entry in self.timeline.of_run(self.run.id))
+
+    def code(self, person: str, which: str, came: datetime) -> str:
+        middle = int(came.timestamp()) // CODE
+        number = {"right": middle, "last": middle - 1, "early": middle + 3, "ben's": middle, "none": 0}[which]
+        return "" if which == "none" else self.apps["ben" if which == "ben's" else person].generate_otp(number)
+
+    def policy(self) -> Policy:
+        people = {PersonId(each): Person(id=PersonId(each), name=each.title()) for each in PEOPLE}
+        role = Role(name=COMMANDER, holders=tuple(map(PersonId, self.holders)))
+        return Policy(people=people, roles={COMMANDER: role}, approvals=ApprovalRules(require_code=True))
+
+    def part(self) -> Part:
+        wanted = ApprovalRequest(by=(COMMANDER,), approvers=self.approvers, expires=EXPIRES)
+        step = Step(id=STEP, name="Scale", position=Position(1, 1), retry=Retry(attempts=3, delay=timedelta(0)))
+        toy = toy_of(self.system)
+        return Part(
+            step=replace(step, approval=wanted),
+            uses="toy",
+            build=lambda: toy(thing=self.thing, replicas=5),
+            request=lambda *_: (wanted, "it asks"),
+        )
+
+
+def test_no_change_is_made_without_a_full_quorum_for_exactly_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOPGAP_SECRET_KEY", "the key of the secrets in these tests")
+    quick = hypothesis.settings(max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+    MADE.clear()
+    run_state_machine_as_test(AnyOrder, settings=quick)
+    assert sum(MADE.values()) > 0, "otherwise hardly anything was tried"
+
+
+def begun(approvers: int = 1) -> AnyOrder:
+    found = AnyOrder()
+    found.begin(approvers=approvers)
+    return found
+
+
+def test_the_machine_above_can_make_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOPGAP_SECRET_KEY", "the key of the secrets in these tests")
+    run = begun(approvers=2)
+    run.a_process_carries_the_run_on(fuse=0, dies_after=False)
+    for person in ("ada", "ben"):
+        run.a_process_carries_the_run_on(fuse=0, dies_after=False)
+        assert run.system.made == []
+        run.somebody_answers(person=person, answer=Answer.APPROVE, code="right", to="open", age=None)
+    run.a_process_carries_the_run_on(fuse=0, dies_after=False)
+    assert run.system.made == [("web", 3, 5)]
+
+
+def test_an_approval_for_one_thing_is_none_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both would go from 3 to 5: only the arguments tell them apart."""
+    monkeypatch.setenv("STOPGAP_SECRET_KEY", "the key of the secrets in these tests")
+    run = begun()
+    run.a_process_carries_the_run_on(fuse=0, dies_after=False)
+    run.somebody_answers(person="ada", answer=Answer.APPROVE, code="right", to="open", age=None)
+    run.its_arguments_render_otherwise(thing="db")
+    run.a_process_carries_the_run_on(fuse=0, dies_after=False)
+    assert run.system.made == []
+    assert run.asked()[-1].data["asks"]["differs"] == [{"what": "thing", "was": "web", "is": "db"}]
+
+
+def test_a_no_stays_a_no_when_the_reason_for_asking_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOPGAP_SECRET_KEY", "the key of the secrets in these tests")
+    run = begun()
+    run.a_process_carries_the_run_on(fuse=0, dies_after=False)
+    run.somebody_answers(person="ada", answer=Answer.STOP, code="right", to="open", age=None)
+    part = replace(run.part(), request=lambda *_: None)
+    run.part = lambda: part  # type: ignore[method-assign]
+    run.a_process_carries_the_run_on(fuse=0, dies_after=False)
+    assert run.system.made == []
