@@ -29,6 +29,7 @@ class Question(enum.StrEnum):
     APPROVE = "approve"  # may this change be made?
     DOUBT = "doubt"  # a step started and nobody knows what became of it
     CONFIRM = "confirm"  # a human does the step: has it been done?
+    PROPOSAL = "proposal"  # an alert asks for a run: may it begin?
     OUTCOME = "outcome"  # a drill: how did this step end?
 
 
@@ -51,6 +52,7 @@ ANSWERS: Mapping[Question, tuple[Answer, ...]] = {
     Question.APPROVE: (Answer.APPROVE, Answer.SKIP, Answer.STOP, Answer.UNDO),
     Question.DOUBT: (Answer.DONE, Answer.AGAIN, Answer.STOP),
     Question.CONFIRM: (Answer.DONE, Answer.SKIP, Answer.STOP),
+    Question.PROPOSAL: (Answer.APPROVE, Answer.STOP),
     Question.OUTCOME: (Answer.WORKED, Answer.FAILED, Answer.STOP),
 }
 APPROVALS = frozenset({Answer.APPROVE, Answer.WITHIN})

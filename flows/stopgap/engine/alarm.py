@@ -75,7 +75,7 @@ def open_episode(timeline: Timeline, clock: Clock, opening: Opening, *, pointer:
     entry = timeline.find(key) or _opened(timeline, clock, opening, key)
     episode = replace(opening.episode, incident=entry.incident, severity=entry.data["severity"], run=opening.episode.run)
     best = opening.found.best
-    if entry.data["decision"] != START or best is None or opening.found.parameters is None:
+    if entry.data["decision"] == NOTHING or best is None or opening.found.parameters is None:
         return episode, None
     run = request_run(
         timeline,
@@ -224,7 +224,7 @@ def _words(decision: str, runbook: str, why: str) -> str:
     if decision == START:
         return f"{runbook} starts"
     if decision == PROPOSE:
-        return f"{runbook} is not started: {why}. Start it, if it is right:  stopgap run {runbook} --incident"
+        return f"{runbook} waits for somebody to agree, because {why}"
     return f"{runbook} is not started: {why}" if runbook else f"nothing is started: {why}"
 
 

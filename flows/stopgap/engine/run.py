@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from stopgap.engine import afterwards, ending, hiding, journal, life, locking, parts, together, undo
+from stopgap.engine import afterwards, ending, hiding, journal, life, locking, parts, proposal, together, undo
 from stopgap.incidents.model import Mode, RunEnd, StepRecord
 from stopgap.problems import StopgapError
 from stopgap.runbook.model import Status
@@ -26,7 +26,8 @@ async def carry_out(work: Work, stage: Stage) -> RunEnd:
         return run.end
     await asyncio.to_thread(_begin, work)
     await stage.tell()
-    end, left = await (afterwards.carry_out(work, stage) if run.undoes else _steps(work, stage))
+    refused = await proposal.agreed(work, stage)
+    end, left = (refused, ()) if refused else await (afterwards.carry_out(work, stage) if run.undoes else _steps(work, stage))
     await asyncio.to_thread(_finish, work, end, left)
     await stage.tell()
     return end

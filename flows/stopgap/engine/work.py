@@ -69,7 +69,15 @@ class Work:
             steps=run.steps,
             incident={"id": incident.id, "severity": str(incident.severity)},
             run={"id": run.id},
+            alert=self._alert(run),
         )
+
+    def _alert(self, run: Run) -> dict[str, Any] | None:
+        """Return the alert that asked for the run as it was accepted, if one did."""
+        entry = self.timeline.find(run.alert["entry"]) if run.alert else None
+        if entry is None or run.alert is None:
+            return None
+        return {**entry.data["alerts"][run.alert["index"]], "delivery": entry.data["delivery"], "raw": entry.data["body"]}
 
     def action(self, call: Call) -> Action:
         """Render a call and build its action; the same call renders the same on re-entry, from what the journal recorded."""

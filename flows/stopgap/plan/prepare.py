@@ -17,11 +17,17 @@ if TYPE_CHECKING:
 
 
 def names(
-    *, parameters: Mapping[str, Any], steps: Mapping[StepId, StepRecord], incident: Mapping[str, Any], run: Mapping[str, Any]
+    *,
+    parameters: Mapping[str, Any],
+    steps: Mapping[StepId, StepRecord],
+    incident: Mapping[str, Any],
+    run: Mapping[str, Any],
+    alert: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return what expressions may read: params, steps with status and output, incident, run."""
+    """Return what expressions may read: params, steps with status and output, incident, run, and the alert if one asked for the run."""
     ended = {str(step.id): _ended(step, steps) for step in steps.values() if step.status}
-    return {"params": dict(parameters), "steps": ended, "incident": dict(incident), "run": dict(run)}
+    known = {"params": dict(parameters), "steps": ended, "incident": dict(incident), "run": dict(run)}
+    return {**known, "alert": dict(alert)} if alert else known
 
 
 def _ended(step: StepRecord, steps: Mapping[StepId, StepRecord]) -> dict[str, Any]:
