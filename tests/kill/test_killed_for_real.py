@@ -53,6 +53,22 @@ steps:
   - {id: scale, name: Add capacity, uses: kubernetes.scale, with: {deployment: checkout, replicas: "${{ params.replicas }}"}, timeout: 1m}
   - {id: tell, name: Tell people, uses: note, with: {text: "scale was ${{ steps.scale.status }}"}}
 """
+GROUP = """\
+apiVersion: stopgap/v1
+kind: Runbook
+name: grow-both
+title: Grow both
+description: Scales the checkout and its stable twin side by side.
+owner: oncall
+severity: SEV3
+defaults: {cluster: sandbox, namespace: shop}
+parameters: {replicas: {type: integer}}
+steps:
+  - id: both
+    parallel:
+      - {id: one, uses: kubernetes.scale, with: {deployment: checkout, replicas: "${{ params.replicas }}"}, timeout: 1m}
+      - {id: two, uses: kubernetes.scale, with: {deployment: checkout-stable, replicas: "${{ params.replicas }}"}, timeout: 1m}
+"""
 
 
 def until(holds: Callable[[], Any], seconds: float = SOON) -> Any:
@@ -82,17 +98,17 @@ class Stack:
         found = httpx.get(f"{self.sandbox['url']}/world/effects", trust_env=False).json()
         return int(found["count"])
 
-    def run(self) -> str:
-        """Start a run and return its name once its step has started."""
+    def run(self, runbook: str = "grow", *, starts: int = 1) -> str:
+        """Start a run and return its name once so many steps have started."""
         self.replicas += 1
-        words = [sys.executable, "-m", "stopgap", "run", "grow", "-p", f"replicas={self.replicas}", "--as", "ada", "--json"]
+        words = [sys.executable, "-m", "stopgap", "run", runbook, "-p", f"replicas={self.replicas}", "--as", "ada", "--json"]
         started = subprocess.run(words, env=self.env, capture_output=True, text=True, check=True)
         name = str(json.loads(started.stdout)["run"])
-        until(functools.partial(self.has, name, "step.started"))
+        until(functools.partial(self.has, name, "step.started", starts))
         return name
 
-    def has(self, run: str, kind: str) -> bool:
-        return any(entry.kind == kind for entry in self.timeline.of_run(run))
+    def has(self, run: str, kind: str, count: int = 1) -> bool:
+        return sum(entry.kind == kind for entry in self.timeline.of_run(run)) >= count
 
     def kill(self, part: str) -> None:
         """Kill -9 every process of this home whose command line has `part`."""
@@ -133,6 +149,7 @@ def stack() -> Iterator[Stack]:
             _slow(sandbox["kubeconfig"])
             (folder / "runbooks").mkdir()
             (folder / "runbooks" / "grow.yaml").write_text(RUNBOOK)
+            (folder / "runbooks" / "grow-both.yaml").write_text(GROUP)
             (folder / "runbooks" / "policy.yaml").write_text(POLICY.format(kubeconfig=sandbox["kubeconfig"]))
             env = {**clean, "STOPGAP_HOME": str(folder / "home"), "STOPGAP_RUNBOOKS": str(folder / "runbooks")}
             env.pop("STOPGAP_DATABASE_URL", None)
@@ -148,12 +165,17 @@ def stack() -> Iterator[Stack]:
 
 def _slow(kubeconfig: str) -> None:
     """Let new Pods take three seconds, so that there is a middle of a step to be killed in."""
+    for name in ("checkout", "checkout-stable"):
+        _slow_one(kubeconfig, name)
+
+
+def _slow_one(kubeconfig: str, name: str) -> None:
     with config.new_client_from_config(kubeconfig, context="sandbox") as api:
         image = {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "registry.example/checkout:slow"}]}}}}
-        client.AppsV1Api(api).patch_namespaced_deployment("checkout", "shop", image)
+        client.AppsV1Api(api).patch_namespaced_deployment(name, "shop", image)
 
         def is_rolled_out() -> bool:
-            status: Any = client.AppsV1Api(api).read_namespaced_deployment("checkout", "shop").status
+            status: Any = client.AppsV1Api(api).read_namespaced_deployment(name, "shop").status
             return bool(status.updated_replicas == status.available_replicas == status.replicas)
 
         until(is_rolled_out)
@@ -176,10 +198,17 @@ def test_everything_killed_in_the_middle_of_a_step_costs_nothing(stack: Stack) -
     _ends_well(stack, run, before)
 
 
-def _ends_well(stack: Stack, run: str, before: int) -> None:
+def test_a_child_killed_with_several_steps_in_flight_costs_nothing(stack: Stack) -> None:
+    before = stack.effects()
+    run = stack.run("grow-both", starts=2)
+    stack.kill("multiprocessing.forkserver")
+    _ends_well(stack, run, before, effects=2)
+
+
+def _ends_well(stack: Stack, run: str, before: int, *, effects: int = 1) -> None:
     until(functools.partial(_has_ended, stack, run))
     assert fold.find_run(stack.timeline, run).end is RunEnd.DONE
-    assert stack.effects() - before == 1
+    assert stack.effects() - before == effects
     assert stack.timeline.verify().damages == ()
 
 
