@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -135,6 +136,10 @@ class Ahead(SystemClock):
     def now(self) -> datetime:
         """Return the moment after so long."""
         return datetime.now(UTC) + self.by
+
+    def monotonic(self) -> float:
+        """Return the seconds after so long."""
+        return time.monotonic() + self.by.total_seconds()
 
 
 def carry_out(work: Work, **answers: Any) -> RunEnd:

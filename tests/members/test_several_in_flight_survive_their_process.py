@@ -83,8 +83,11 @@ def scaled(bench: Bench, before: int) -> Counter[str]:
     return Counter(str(each["name"]) for each in bench.world.effects()[before:] if each["changed"])
 
 
-@pytest.mark.parametrize("steps", [ASKING, EACH], ids=["group", "list"])
-@pytest.mark.parametrize("durable", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("steps", "durable"),
+    [(ASKING, False), (ASKING, True), (EACH, True)],
+    ids=["before, in a group", "after, in a group", "after, in a list"],
+)
 def test_dying_at_any_entry_repeats_nothing(bench: Bench, steps: str, *, durable: bool) -> None:
     at, died = 0, True
     while died:

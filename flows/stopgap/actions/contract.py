@@ -147,6 +147,7 @@ class Context:
     deadline: datetime
     mark: str
     mode: Literal["live", "dry"] = "live"
+    ends: float | None = None  # the deadline by the clock's `monotonic`: a clock that is set back or forth makes no call longer or shorter
     permit: Callable[[float], float] = float  # of the seconds a request wants, how many it may take; raises when nothing may be sent
 
     @property
@@ -156,7 +157,8 @@ class Context:
 
     def seconds_left(self) -> float:
         """Seconds until the deadline, never negative."""
-        return max(0.0, (self.deadline - self.clock.now()).total_seconds())
+        left = (self.deadline - self.clock.now()).total_seconds() if self.ends is None else self.ends - self.clock.monotonic()
+        return max(0.0, left)
 
     def sending(self, wanted: float = LONGEST_CALL.total_seconds()) -> float:
         """Call right before a request leaves that may change something; returns how many seconds it may take, at most those wanted.

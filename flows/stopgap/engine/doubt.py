@@ -58,7 +58,7 @@ def _take_back_question(work: Work, part: Part) -> None:
 def _probe(work: Work, part: Part, action: Action, record: StepRecord) -> Probe:
     change = Change.from_json(record.change or {})
     within = part.step.timeout or action.default_timeout
-    deadline = work.clock.now() + within
+    deadline = work.clock.monotonic() + within.total_seconds()
     while True:
         context = work.context(mark=work.mark(part.step.id, record.attempt), within=LOOK)
         try:
@@ -66,7 +66,7 @@ def _probe(work: Work, part: Part, action: Action, record: StepRecord) -> Probe:
         except StopgapError as error:
             work.write("step.note", f"{part.step.name}: could not find out what became of it: {error}", step=part.step.id)
             found = Probe.UNKNOWN
-        if found is not Probe.IN_PROGRESS or work.clock.now() >= deadline:
+        if found is not Probe.IN_PROGRESS or work.clock.monotonic() >= deadline:
             return found
         work.clock.sleep(POLL)
 

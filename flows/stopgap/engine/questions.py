@@ -132,7 +132,10 @@ def what(work: Work, action: Action, change: Change) -> dict[str, Any]:
 
 def time_left(work: Work, before: Gate | None) -> timedelta | None:
     """Return how long a question may wait that is asked anew; None for one that was not asked before."""
-    return max(before.expires_at - work.clock.now(), AT_LEAST) if before else None
+    if before is None:
+        return None
+    left = min(before.expires_at - work.clock.now(), before.expires)  # no longer than it was, even when the clock was set back
+    return max(left, AT_LEAST)
 
 
 def _since(work: Work, part: Part, before: Gate, asks: Mapping[str, Any]) -> dict[str, Any]:

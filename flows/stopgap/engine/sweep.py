@@ -51,7 +51,7 @@ class Sweeper:
     clock: Clock
     _open: dict[str, None] = field(default_factory=dict, init=False)
     _read_to: datetime | None = field(default=None, init=False)
-    _sealed_at: datetime | None = field(default=None, init=False)
+    _sealed_at: float | None = field(default=None, init=False)
 
     def __call__(self, active: Collection[UUID] = ()) -> None:
         """Look; `active` are the flow runs this worker is executing right now."""
@@ -65,8 +65,8 @@ class Sweeper:
                 LOG.warning("%s: %s", name, error)
 
     def _seal(self) -> None:
-        now = self.clock.now()
-        if self._sealed_at is None or now - self._sealed_at >= SEALS_EVERY:
+        now = self.clock.monotonic()
+        if self._sealed_at is None or now - self._sealed_at >= SEALS_EVERY.total_seconds():
             self.timeline.seal()
             self.timeline.leases.prune()
             self._sealed_at = now
@@ -74,7 +74,8 @@ class Sweeper:
 
     def _read(self) -> None:
         now = self.clock.now()
-        since = self._read_to - OVERLAP if self._read_to else None
+        # After a clock was set back, new entries are dated before what was read last.
+        since = self._read_to - OVERLAP if self._read_to and self._read_to <= now else None
         for entry in self.timeline.of_kind("run.requested", "run.finished", since=since):
             if entry.kind == "run.requested":
                 self._open[entry.run] = None
@@ -87,7 +88,7 @@ def _look_after(  # noqa: PLR0913, PLR0917  all that it looks at
     api: Api, timeline: PostgresTimeline, clock: Clock, run: Run, active: Collection[UUID], held: Lease | None
 ) -> None:
     if not run.flow_run:
-        if clock.now() - run.requested_at > HANDED_OVER and run.starter:
+        if abs(clock.now() - run.requested_at) > HANDED_OVER and run.starter:  # of a clock that was set back, too
             start.schedule(timeline, api, run)
         return
     attention.pay(timeline, clock, run)  # before Prefect is asked anything: its being away must not keep people unreminded

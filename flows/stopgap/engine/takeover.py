@@ -29,7 +29,7 @@ def is_lost(found: FlowRun, held: Lease | None, *, now: datetime, patience: time
     if found.state not in UNDER_WAY or (held and not held.is_free):
         return False
     ran_out = bool(held and held.holder)
-    return ran_out or bool(found.since and now - found.since > patience)
+    return ran_out or bool(found.since and abs(now - found.since) > patience)  # a clock that was set back counts as well
 
 
 def resume(api: Api, timeline: PostgresTimeline, run: Run, *, still: Callable[[FlowRun], bool], at: datetime | None = None) -> bool:

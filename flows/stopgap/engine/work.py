@@ -89,6 +89,7 @@ class Work:
             policy=self.policy,
             clock=self.clock,
             deadline=self.clock.now() + within,
+            ends=self.clock.monotonic() + within.total_seconds(),
             mark=mark,
             mode="live" if self.mode is Mode.LIVE else "dry",
             permit=self.hold.permit if self.hold else float,

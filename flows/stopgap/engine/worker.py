@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ WAKE = ["prefect.flow-run.Scheduled", "prefect.flow-run.Resuming", "prefect.flow
 _LOOK_EVERY = 2.0  # seconds
 _REFRESH_EVERY = timedelta(seconds=30)  # deployments made by others
 _LONGEST_BACK_OFF = 10.0  # seconds
-_NEVER = datetime.min.replace(tzinfo=UTC)
+_NEVER = -math.inf
 
 
 def no_sweep(_active: Collection[UUID]) -> None:
@@ -184,8 +185,8 @@ class Worker:
             log.info("%d runbooks are registered with Prefect", len(deployed))
 
     async def _refresh(self, client: PrefectClient) -> None:
-        now = datetime.now(UTC)
-        if now - self._refreshed >= _REFRESH_EVERY:
+        now = asyncio.get_running_loop().time()
+        if now - self._refreshed >= _REFRESH_EVERY.total_seconds():
             self._entrypoints = await settle.entrypoints(client)
             self._refreshed = now
 
