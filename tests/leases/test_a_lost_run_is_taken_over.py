@@ -66,7 +66,7 @@ def test_a_run_whose_process_lives_elsewhere_is_left_alone(waiting: Waiting, ben
     assert texts(waiting.work, "run.taken_over") == []
 
 
-@pytest.mark.parametrize(("state", "patience"), [(Running(), 10), (Pending(), 60)], ids=["running at its gate", "pending"])
+@pytest.mark.parametrize(("state", "patience"), [(Running(), 10), (Pending(), 40)], ids=["running at its gate", "pending"])
 def test_a_run_that_nobody_ever_took_begins_again_after_a_while(
     waiting: Waiting, bench: Bench, api: Api, state: State, patience: int
 ) -> None:

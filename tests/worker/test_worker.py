@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.states import Scheduled
+from prefect.states import Cancelling, Scheduled
 
 from fixtures_prefect import client_of
 from stopgap.engine import deploy
@@ -72,10 +72,10 @@ class Toys:
         assert state
         return state.message
 
-    def worker(self, *, patience: float = 0) -> subprocess.Popen[str]:
+    def worker(self, *, patience: float = 0, grace: float = 0, memory: int = 0) -> subprocess.Popen[str]:
         (self.folder / "runbooks").mkdir(exist_ok=True)
         started = subprocess.Popen(
-            [sys.executable, HERE / "toy_worker.py", self.folder, self.folder / "runbooks", str(patience)],
+            [sys.executable, HERE / "toy_worker.py", self.folder, self.folder / "runbooks", str(patience), str(grace), str(memory)],
             env=self.env, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert started.stdout
@@ -166,6 +166,25 @@ def test_a_worker_that_is_told_to_end_lets_runs_finish_within_its_patience(toys:
     end(worker)
     assert toys.state(run) == "Completed"
     assert toys.said(run)[-1] == "patient done"
+
+
+def test_a_cancelled_run_whose_step_does_not_end_is_killed_after_the_grace(toys: Toys) -> None:
+    worker = toys.worker(grace=1)
+    run = toys.start("patient")
+    pid = int(until(lambda: toys.said(run))[0].split()[2])
+    toys.client.set_flow_run_state(run.id, Cancelling(), force=True)
+    until(lambda: not is_alive(pid))
+    until(lambda: toys.state(run) == "Cancelled")
+    until(lambda: not toys.is_claimed(run))
+    assert f"{run.id} was cancelled and has not ended within 1 s; its process is killed\n" in end(worker)
+    assert len(toys.said(run)) == 1
+
+
+def test_a_process_that_grows_too_big_is_killed_and_in_the_end_its_run_is_given_up(toys: Toys) -> None:
+    worker = toys.worker(memory=1)
+    run = toys.start("patient")
+    until(lambda: toys.state(run) == "Crashed")
+    assert " MB, and may have 1; it is killed, and its run goes on anew\n" in end(worker)
 
 
 def test_a_run_is_executed_at_once_in_a_process_of_its_own(toys: Toys, worker: subprocess.Popen[str]) -> None:

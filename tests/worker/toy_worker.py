@@ -1,4 +1,4 @@
-"""A worker of the tests: `python toy_worker.py HOME RUNBOOKS PATIENCE`. Says `ready`, and what it logs, on standard output."""
+"""A worker of the tests: `python toy_worker.py HOME RUNBOOKS PATIENCE GRACE MEMORY`. Says `ready`, and what it logs, on standard output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from stopgap.engine import worker
 
 
-async def main(home: Path, runbooks: Path, patience: float) -> None:
+async def main(home: Path, runbooks: Path, patience: float, grace: float, memory: int) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     options = worker.Options(
@@ -20,6 +20,8 @@ async def main(home: Path, runbooks: Path, patience: float) -> None:
         floor=1,
         cap=4,
         patience=patience,
+        grace=grace,
+        memory=memory,
         on_ready=lambda: print("ready", flush=True),  # noqa: T201  for the test
     )
     await worker.run(options, stop)
@@ -28,4 +30,5 @@ async def main(home: Path, runbooks: Path, patience: float) -> None:
 if __name__ == "__main__":
     logging.basicConfig(format="%(message)s", stream=sys.stdout, level=logging.WARNING)
     logging.getLogger("stopgap").setLevel(logging.INFO)
-    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])))
+    folder, books, patience, grace, memory = sys.argv[1:]
+    asyncio.run(main(Path(folder), Path(books), float(patience), float(grace), int(memory)))

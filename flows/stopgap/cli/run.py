@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
+from stopgap import clock
 from stopgap.cli import asking, examples, starting
 from stopgap.incidents.model import Mode
 from stopgap.plan import parameters
 from stopgap.problems import Exit, UsageError
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 EXAMPLES = examples.lines(
     ("stopgap run checkout-latency -p replicas=9", "start it and follow it"),
@@ -26,10 +31,25 @@ EXAMPLES = examples.lines(
 @click.option(
     "--as", "person", metavar="PERSON", help="Who starts it (an id of policy.yaml); otherwise STOPGAP_PERSON or your account's name."
 )
+@click.option(
+    "--expires",
+    default="30m",
+    show_default=True,
+    metavar="DURATION",
+    help="When nothing could begin it within this, it is not begun any more.",
+)
 @click.option("--no-follow", is_flag=True, help="Start it and return at once.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's id, incident and flow run as JSON and return at once.")
 def command(  # noqa: PLR0913  click hands over one argument an option
-    *, runbook: str, given: tuple[str, ...], dry_run: bool, incident: str | None, person: str | None, no_follow: bool, as_json: bool
+    *,
+    runbook: str,
+    given: tuple[str, ...],
+    dry_run: bool,
+    incident: str | None,
+    person: str | None,
+    expires: str,
+    no_follow: bool,
+    as_json: bool,
 ) -> int:
     """Start RUNBOOK (its name, as in `stopgap lint`) and show its timeline until it ends.
 
@@ -42,10 +62,16 @@ def command(  # noqa: PLR0913  click hands over one argument an option
         instead = f" Use {found.superseded_by} instead." if found.superseded_by else ""
         raise UsageError(f"Runbook {found.name} is archived and never runs.{instead}")
     starting.refuse_secrets(found)
+    patience = _duration(expires)
     values = parameters.check(found, parameters.read(found, given))
     asking.policy(found)  # a run without one could not begin: better to hear of it now
     asked = starting.Asked(
-        runbook=found, parameters=values, mode=Mode.DRY if dry_run else Mode.LIVE, person=asking.me(person), incident=incident
+        runbook=found,
+        parameters=values,
+        mode=Mode.DRY if dry_run else Mode.LIVE,
+        person=asking.me(person),
+        incident=incident,
+        expires=patience,
     )
     with starting.asked_for(asked) as (timeline, run):
         if as_json:
@@ -54,3 +80,10 @@ def command(  # noqa: PLR0913  click hands over one argument an option
             return Exit.DONE
         starting.announce(run)
         return Exit.DONE if no_follow else asking.follow(timeline, run.incident, run.id)
+
+
+def _duration(text: str) -> timedelta:
+    try:
+        return clock.parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--expires: {error}.") from error

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stopgap.incidents import fold
-from stopgap.incidents.model import Mode
+from stopgap.incidents.model import LATE, Mode
 from stopgap.incidents.open import open_incident, request_run
 from stopgap.problems import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import timedelta
 
     from stopgap.incidents.model import IncidentId, Run
     from stopgap.runbook.model import Runbook
@@ -34,6 +35,7 @@ class Asked:
     incident: str | None = None
     given: Mapping[str, str] = field(default_factory=dict)
     scenario: str = ""
+    expires: timedelta = LATE
 
 
 @contextlib.contextmanager
@@ -56,6 +58,7 @@ def asked_for(asked: Asked) -> Iterator[tuple[Timeline, Run]]:
             key=key,
             given=asked.given,
             scenario=asked.scenario,
+            expires=asked.expires,
         )
         run = hand_over(timeline, run)
         yield timeline, run

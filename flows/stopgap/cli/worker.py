@@ -34,22 +34,75 @@ EXAMPLES = examples.lines(
 
 @click.command(epilog=EXAMPLES)
 @click.option(
-    "--floor", type=click.IntRange(1, 16), default=2, show_default=True, help="How many loaded processes wait for a run at all times."
+    "--floor",
+    envvar="STOPGAP_WORKER_FLOOR",
+    show_envvar=True,
+    type=click.IntRange(1, 16),
+    default=2,
+    show_default=True,
+    help="How many loaded processes wait for a run at all times.",
 )
-@click.option("--at-once", type=click.IntRange(1, 64), default=8, show_default=True, help="How many runs execute at once; the others wait.")
+@click.option(
+    "--at-once",
+    envvar="STOPGAP_WORKER_AT_ONCE",
+    show_envvar=True,
+    type=click.IntRange(1, 64),
+    default=8,
+    show_default=True,
+    help="How many runs execute at once; the others wait.",
+)
 @click.option("--deploy", "deploys", is_flag=True, help="Also register the runbooks with Prefect, now and whenever they change.")
-@click.option("--patience", type=click.FloatRange(0), default=10.0, show_default=True, help="How many seconds runs may go on after ctrl-C.")
+@click.option(
+    "--patience",
+    envvar="STOPGAP_WORKER_PATIENCE",
+    show_envvar=True,
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="How many seconds runs may go on after ctrl-C.",
+)
+@click.option(
+    "--grace",
+    envvar="STOPGAP_WORKER_GRACE",
+    show_envvar=True,
+    type=click.FloatRange(0),
+    default=30.0,
+    show_default=True,
+    help="How many seconds the step under way may go on after its run was cancelled in Prefect; 0 for as long as it takes.",
+)
+@click.option(
+    "--memory",
+    envvar="STOPGAP_WORKER_MEMORY",
+    show_envvar=True,
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="MB",
+    help="How much memory a run's process may have; 0 for any amount.",
+)
+@click.option(
+    "--lease",
+    "length",
+    envvar="STOPGAP_LEASE",
+    show_envvar=True,
+    default="10s",
+    show_default=True,
+    metavar="DURATION",
+    help="How long a run stays with a process that is not heard of; others wait 30 s longer.",
+)
 @click.option("--prune", "prunes", is_flag=True, hidden=True)
 @click.option("--ready", "ready", type=int, hidden=True, help="A file descriptor that is told when the worker is ready.")
 def command(  # noqa: PLR0913  one for each option
-    *, floor: int, at_once: int, deploys: bool, patience: float, prunes: bool, ready: int | None
+    *, floor: int, at_once: int, deploys: bool, patience: float, grace: float, memory: int, length: str, prunes: bool, ready: int | None
 ) -> None:
     """Execute runs of every registered runbook until ctrl-C; `stopgap up` starts one by itself.
 
     A run that is not done by then goes on where it was when a worker runs again. Ctrl-C twice does not wait for it.
     """
-    from stopgap.engine import lifeline, lock, server
+    from stopgap.engine import lease, lifeline, lock, server
 
+    os.environ[lease.LENGTH] = length  # for the processes that carry runs out
+    lease.terms()
     if ready is not None:
         lifeline.hold()
     server.use_current()
@@ -75,6 +128,8 @@ def command(  # noqa: PLR0913  one for each option
             deploys=deploys,
             prunes=prunes,
             patience=patience,
+            grace=grace,
+            memory=memory,
             sweep=_everything(sweep.Sweeper(prefect, timeline, SystemClock()), accepted),
             give_back=timeline.leases.give_back,
             on_ready=_teller(ready),

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stopgap.engine import lease, lifeline
+from stopgap.engine import lease, leaving, lifeline
 from stopgap.timeline.leases import TakenOverError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def serve_one(inbox: Connection) -> None:
             order = inbox.recv()
         except (EOFError, OSError):
             return  # dismissed
-        lifeline.hold(inbox.fileno())
+        lifeline.hold(inbox.fileno(), on_word=leaving.asked.set)
         lease.devote(order.holder)
         flow_run = client.read_flow_run(order.flow_run)
         flow = _load(client, order)

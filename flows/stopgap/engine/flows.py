@@ -6,6 +6,7 @@ import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import Abort
 from prefect.states import Completed, Failed
 
-from stopgap import home
+from stopgap import clock, home
 from stopgap.actions import guard
 from stopgap.clock import SystemClock
 from stopgap.engine import deploy, form, journal, lease
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from prefect.client.schemas.objects import State
+    from prefect.client.schemas.objects import FlowRun, State
 
     from stopgap.engine.lease import Hold
     from stopgap.policy.model import Policy
@@ -100,16 +101,18 @@ async def _carry_out(runbook: Runbook, parameters: dict[str, Any]) -> State[Any]
             with ExitStack() as stack:
                 hold = await asyncio.to_thread(stack.enter_context, lease.held(timeline, run.id, clock=SystemClock()))
                 work = _work(hold, runbook, policy, run, parameters)
-                return await _held(work, context.flow_run.id, refusal=_refusal(runbook, run, parameters))
+                why = _refusal(runbook, run, parameters)
+                refusal = (RunEnd.FAILED, why) if why else await asyncio.to_thread(_late, work, context.flow_run)
+                return await _held(work, context.flow_run.id, refusal=refusal)
         except TakenOverError as error:
             raise Abort(str(error)) from error  # the flow run's state is the other process's matter
 
 
-async def _held(work: Work, flow_run: UUID, *, refusal: str) -> State[Any]:
+async def _held(work: Work, flow_run: UUID, *, refusal: tuple[RunEnd, str] | None) -> State[Any]:
     """Carry a run out that is ours."""
     if refusal:
-        end = await asyncio.to_thread(journal.finished, work.timeline, work.run(), RunEnd.FAILED, refusal)
-        return _state(end, work.mode, refusal)
+        end = await asyncio.to_thread(journal.finished, work.timeline, work.run(), *refusal)
+        return _state(end, work.mode, refusal[1])
     if work.mode is not Mode.LIVE:
         guard.forbid_changes(allow=_prefect_address())
     stage = PrefectStage(work=work, flow_run=flow_run)
@@ -140,6 +143,19 @@ def _refusal(runbook: Runbook, run: Run, parameters: Mapping[str, Any]) -> str:
     if missing:
         return f"{run.id} needs {', '.join(missing)}, which is secret and not on the timeline. Start it from its form in the Prefect UI."
     return ""
+
+
+def _late(work: Work, flow_run: FlowRun) -> tuple[RunEnd, str] | None:
+    """Say that a run comes too late, if it does and has not begun: the incident it was asked for may be another by now."""
+    run, now = work.run(), work.clock.now()
+    since = run.requested_at if run.starter else flow_run.expected_start_time or now
+    if now - since <= run.expires or any(entry.kind == "run.started" for entry in work.entries()):
+        return None
+    waited = clock.format_duration(timedelta(seconds=(now - since) // timedelta(seconds=1)))
+    return RunEnd.EXPIRED, (
+        f"{run.id} could not begin for {waited}, and was to begin within {clock.format_duration(run.expires)}. "
+        f"Nothing was done; look at the incident, and start it anew."
+    )
 
 
 def _secret(parameter: Parameter, given: Mapping[str, Any]) -> Any:

@@ -15,7 +15,7 @@ import threading
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -40,20 +40,23 @@ def spawn(
     )
 
 
-def hold(rope: int | None = 0) -> None:
-    """Die when the parent does. `rope` is the file descriptor of a pipe that only the parent holds open; None when there is none."""
+def hold(rope: int | None = 0, *, on_word: Callable[[], None] = lambda: None) -> None:
+    """Die when the parent does. `rope` is the file descriptor of a pipe that only the parent holds open; None when there is none.
+
+    `on_word` is called, in a thread, when the parent writes something into it.
+    """
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if rope is not None:
-        threading.Thread(target=_die_at_the_end_of, args=(rope,), name="lifeline", daemon=True).start()
+        threading.Thread(target=_die_at_the_end_of, args=(rope, on_word), name="lifeline", daemon=True).start()
 
 
-def _die_at_the_end_of(rope: int) -> None:
+def _die_at_the_end_of(rope: int, on_word: Callable[[], None]) -> None:
     with contextlib.suppress(OSError):
         while os.read(rope, 1):
-            pass
+            on_word()
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import multiprocessing
 import multiprocessing.forkserver
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -99,10 +101,13 @@ class Pool:
                 each.inbox.close()
 
     async def close(self, patience: float) -> None:
-        """End all children: the idle at once, the busy after `patience` seconds."""
+        """End all children: the idle at once; the busy are told to leave after the step they are in, and killed after `patience` seconds."""
         self._is_closed = True
         self.dismiss_idle()
         await asyncio.gather(*self._tasks)
+        for each in self.busy:
+            with contextlib.suppress(OSError):  # it has just died
+                os.write(each.inbox.fileno(), b"\n")  # leave between two steps
         if self.busy and patience > 0:
             await asyncio.wait([asyncio.create_task(each.ended.wait()) for each in self.busy], timeout=patience)
         for each in tuple(self._children):

@@ -79,9 +79,9 @@ class PrefectStage:
             await self._put_off(pause, why)
         await asyncio.sleep(min(pause, SHORT).total_seconds())
 
-    async def _put_off(self, pause: timedelta, why: str) -> None:
+    async def _put_off(self, pause: timedelta, why: str, *, name: str = start.LOCKED) -> None:
         """Leave the process, and let Prefect begin the flow run again later; returns when Prefect is away."""
-        later: State[Any] = Scheduled(name=start.LOCKED, scheduled_time=self.work.clock.now() + pause, message=why)
+        later: State[Any] = Scheduled(name=name, scheduled_time=self.work.clock.now() + pause, message=why)
         try:
             async with get_client() as client:
                 answer: OrchestrationResult[Any] = await client.set_flow_run_state(self.flow_run, later, force=True)
@@ -119,6 +119,10 @@ class PrefectStage:
             await acreate_table_artifact(rows, key=_key(f"timeline-{self.work.id}"), description=f"Timeline of {self.work.id}")
         except httpx.HTTPError as error:
             LOG.warning("The timeline of %s could not be shown in Prefect: %s", self.work.id, error)
+
+    async def leave(self) -> None:
+        """Let Prefect begin the flow run again elsewhere; goes on when Prefect is away."""
+        await self._put_off(timedelta(0), "Its worker was stopped; it goes on where it was.", name="AwaitingRetry")
 
     def _settled(self, gate: Gate) -> Gate:
         found = gates.latest(self.work.entries(), gate.step) or gate

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from stopgap.engine import afterwards, ending, hiding, journal, life, locking, parts, proposal, together, undo
+from stopgap.engine import afterwards, ending, hiding, journal, leaving, life, locking, parts, proposal, together, undo
 from stopgap.incidents.model import Mode, RunEnd, StepRecord
 from stopgap.problems import StopgapError
 from stopgap.runbook.model import Status
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from stopgap.runbook.model import Step
 
 ENDS = {Status.REJECTED: RunEnd.REJECTED, Status.EXPIRED: RunEnd.EXPIRED, Status.DONE: RunEnd.DONE, Status.NOT_CHECKED: RunEnd.DONE}
+
+
+@runtime_checkable
+class Leaves(Protocol):
+    """A stage that a run may leave between two steps, with every entry written and nothing under way."""
+
+    async def leave(self) -> None:
+        """Let the run begin again elsewhere; may return when that is not possible."""
 
 
 async def carry_out(work: Work, stage: Stage) -> RunEnd:
@@ -73,6 +81,8 @@ async def _step(work: Work, step: Step, stage: Stage) -> StepRecord | None:
     else:
         record = await life.carry_out(work, parts.part(work, step), stage)
     await stage.tell()
+    if leaving.asked.is_set() and isinstance(stage, Leaves):
+        await stage.leave()
     return record if record.status else None
 
 

@@ -93,14 +93,14 @@ def _look_after(  # noqa: PLR0913, PLR0917  all that it looks at
         return
     attention.pay(timeline, clock, run)  # before Prefect is asked anything: its being away must not keep people unreminded
     found = api.flow_run(run.flow_run)
-    if found.state == "CANCELLING" and not run.aborted_by:
+    if found.state in {"CANCELLING", "CANCELLED"} and not run.aborted_by:
         journal.abort_asked(timeline, run, actor="unknown", why="cancelled in Prefect")
     if UUID(run.flow_run) in active or (held and not held.is_free):
         return
     gate = _newest_gate(timeline, run)
     if gate and found.state == "PAUSED":  # otherwise an answer may lie unread, and the run settles it when it has read that
         gate = decide.settle(timeline, clock, run=run, gate=gate)
-    patience = SETTLED if gate and gate.is_open and found.state == "RUNNING" else takeover.BEGINNING
+    patience = SETTLED if gate and gate.is_open and found.state == "RUNNING" else takeover.beginning()
     if _may_go_on(timeline, run, gate, found):
         start.wake(api, run)
     elif takeover.is_lost(found, held, now=clock.now(), patience=patience):
@@ -126,7 +126,9 @@ def _newest_gate(timeline: Timeline, run: Run) -> Gate | None:
 def _take_up_again(api: Api, timeline: PostgresTimeline, clock: Clock, run: Run, found: FlowRun) -> None:
     """A run that ended in Prefect and not on the timeline: somebody cancelled it there, or it lost its database or its process."""
     if found.state == "CANCELLED":
-        journal.finished(timeline, run, RunEnd.ABORTED, f"{run.id} was cancelled in Prefect")
+        doubt = [str(step.id) for step in run.steps.values() if step.is_in_doubt]
+        text = f". Nobody knows whether this happened: {', '.join(doubt)}." if doubt else ""
+        journal.finished(timeline, run, RunEnd.ABORTED, f"{run.id} was cancelled in Prefect{text}", in_doubt=doubt)
     elif found.turns >= MOST_TURNS:
         text = f"{run.id} ended {found.turns} times in Prefect without coming to its end; it is given up: {found.message}"
         journal.finished(timeline, run, RunEnd.FAILED, text)

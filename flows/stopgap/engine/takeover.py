@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from stopgap.engine import journal, lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from stopgap.engine.api import Api, FlowRun
     from stopgap.incidents.model import Run
@@ -21,7 +20,12 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("stopgap.engine")
 UNDER_WAY = frozenset({"PENDING", "RUNNING", "CANCELLING"})
-BEGINNING = timedelta(minutes=1)  # how long a run may be under way in Prefect before its process has its lease
+
+
+def beginning() -> timedelta:
+    """Return how long a run may be under way in Prefect before its process has its lease."""
+    terms = lease.terms()
+    return terms.length + terms.longest_call
 
 
 def is_lost(found: FlowRun, held: Lease | None, *, now: datetime, patience: timedelta) -> bool:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from stopgap.engine import deploy, lease, settle, watching
+from stopgap.engine.attending import Attending
 from stopgap.engine.child import Order
 from stopgap.engine.claims import Claims
 from stopgap.engine.pool import Pool
@@ -53,7 +54,8 @@ class Options:
     """How a worker works.
 
     `floor` idle processes wait at all times, at most `cap` runs execute at once. `deploys` registers the runbooks at the start and when they
-    change. `sweep` is called every two seconds, in a thread, with the flow runs in our hands. `patience` is how long runs may go on after the worker was told to end, in seconds.
+    change. `sweep` is called every two seconds, in a thread, with the flow runs in our hands; `give_back`, also in a thread, with the name of a process
+    that is dead and may have had a lease. `grace` and `memory` are those of `Attending`. `patience` is how long runs may go on after the worker was told to end, in seconds.
     """
 
     home: Path
@@ -63,6 +65,8 @@ class Options:
     deploys: bool = False
     prunes: bool = False
     patience: float = 10.0
+    grace: float = 30.0
+    memory: int = 0
     sweep: Callable[[Collection[UUID]], None] = no_sweep
     give_back: Callable[[str], None] = no_lease
     on_ready: Callable[[], None] = lambda: None
@@ -81,6 +85,7 @@ class Worker:
         self._claims = Claims(options.home / "claims")
         self._wake = asyncio.Event()
         self._pool = Pool(floor=options.floor, cap=options.cap, on_change=self._wake.set, on_end=self._ended)
+        self._attending = Attending(grace=options.grace, memory=options.memory)
         self._entrypoints: dict[UUID, str] = {}
         self._refreshed = _NEVER
         self._seen: watching.Fingerprint | None = None
@@ -142,6 +147,7 @@ class Worker:
         await self._refresh(client)
         await self._settle(client)
         await self._take_due(client)
+        await self._attending.look(client, self._pool.busy)
         await self._sweep()
         if not self._is_ready and self._pool.has_ready:
             self._is_ready = True

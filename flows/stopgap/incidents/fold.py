@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from stopgap.incidents.model import Incident, IncidentId, Mode, Run, RunEnd, RunId, Stage, StepRecord
+from stopgap.clock import parse_duration
+from stopgap.incidents.model import LATE, Incident, IncidentId, Mode, Run, RunEnd, RunId, Stage, StepRecord
 from stopgap.policy.model import Severity
 from stopgap.problems import UsageError
 from stopgap.runbook.model import Status, StepId
@@ -128,6 +129,7 @@ def _requested(entry: Entry) -> Run:
         parameters=data["parameters"],
         starter=data["starter"],
         requested_at=entry.at,
+        expires=parse_duration(data["expires"]) if data.get("expires") else LATE,
         key=data["key"],
         given=data.get("given", {}),
         scenario=data.get("scenario", ""),

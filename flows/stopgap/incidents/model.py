@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NewType
 
 from stopgap.timeline.entry import Draft
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 IncidentId = NewType("IncidentId", str)  # INC-12, or DRILL-3 for a drill
 RunId = NewType("RunId", str)  # INC-12.1: the first run on that incident
+
+
+LATE = timedelta(minutes=30)  # a run that could not begin for so long is not begun any more, unless it was asked for otherwise
 
 
 class Mode(enum.StrEnum):
@@ -119,6 +123,7 @@ class Run:
     starter: str  # a person's id, "stopgap" for a trigger, empty when it was started in the Prefect UI: nobody knows who
     requested_at: datetime
     key: str  # the same however often this run is asked for, and of no other run anywhere
+    expires: timedelta = LATE  # a run that could not begin within this is not begun any more
     given: Mapping[str, str] = field(default_factory=dict)  # a drill's assumed outcomes, by step
     scenario: str = ""  # the drill's name
     undoes: RunId = RunId("")  # the ended run whose changes this one takes back; empty for a run of a runbook's steps

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stopgap.clock import format_duration
 from stopgap.incidents import fold
-from stopgap.incidents.model import IncidentId, Mode, Run
+from stopgap.incidents.model import LATE, IncidentId, Mode, Run
 from stopgap.timeline.entry import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from stopgap.policy.model import Severity
     from stopgap.runbook.model import Runbook
@@ -50,10 +52,12 @@ def request_run(  # noqa: PLR0913  each is a part of what was asked for, all by 
     scenario: str = "",
     alert: Mapping[str, Any] | None = None,
     proposed: str = "",
+    expires: timedelta = LATE,
 ) -> Run:
     """Ask for a run, once: of several requests with one `key` the first wins, and everybody gets its run.
 
     `alert` names the entry that accepted the alert, and which of its alerts it is. `proposed` says why a person must agree before it begins.
+    When nothing could begin it within `expires`, it ends without having done anything.
     """
     how = {Mode.LIVE: "Run", Mode.DRY: "Dry run", Mode.DRILL: "Drill"}[mode]
     text = f"{how} of {runbook.name} asked for by {starter or 'somebody in the Prefect UI'}"
@@ -65,6 +69,7 @@ def request_run(  # noqa: PLR0913  each is a part of what was asked for, all by 
         "starter": starter,
         "given": dict(given or {}),
         "scenario": scenario,
+        "expires": format_duration(expires),
         "key": key,
         **({"alert": dict(alert)} if alert else {}),
         **({"proposed": proposed} if proposed else {}),
