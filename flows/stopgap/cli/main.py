@@ -34,6 +34,7 @@ VERBS = {
     "storm": "whether alerts start runbooks; let them again after a storm",
     "worker": "execute runs",
     "serve": "take in alerts",
+    "permissions": "the least that runbooks need in other systems",
     "new": "write a new runbook to start from",
     "schema": "write the JSON Schemas for editors",
 }
