@@ -54,6 +54,8 @@ def test_match_says_what_would_start_and_why_not_the_others(
     )
     (desk.folder / "other.yaml").write_text(told.replace("name: tell\n", "name: other\n", 1))
     code, said = say(capsys, "match", str(SAMPLE))
+    assert "has the same trigger, so an alert starts neither [trigger-tie]" in say(capsys, "lint", str(desk.folder))[1]
+    code, said = say(capsys, "match", str(SAMPLE))
     assert (code, said.splitlines()[1]) == (1, "  nothing would start: other and tell have triggers that fit it equally well")
 
 

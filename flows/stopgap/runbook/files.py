@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ class Checker:
     _steps: dict[str, frozenset[str]] = field(default_factory=dict)
     _successors: list[tuple[str, Problem]] = field(default_factory=list)
     _drills: list[Document] = field(default_factory=list)
+    _triggers: dict[str, str] = field(default_factory=dict)  # a trigger -> the file that has it
 
     def check(self, paths: Iterable[Path]) -> list[Problem]:
         """Return every problem of these files, sorted; each once."""
@@ -66,7 +68,20 @@ class Checker:
     def _runbook(self, found: Document) -> list[Problem]:
         policy, more = self._policy_above(found.path)
         problems = load.problems_in(found, known=replace(self.known, policy=policy))
-        return problems + more + self._names_of(found)
+        return problems + more + self._names_of(found) + self._ties(found)
+
+    def _ties(self, found: Document) -> list[Problem]:
+        """Two runbooks with one trigger: an alert would start neither."""
+        problems = []
+        for index, trigger in enumerate(outline.listed(found.data, "triggers")):
+            if isinstance(trigger, dict) and not found.data.get("archived"):
+                same = json.dumps({name: trigger.get(name) for name in ("source", "match", "when")}, sort_keys=True, default=str)
+                first = self._triggers.setdefault(same, found.file)
+                if first != found.file:
+                    sentence = f"{first} has the same trigger, so an alert starts neither"
+                    hint = "make one of them more specific, by one more label or a condition"
+                    problems.append(found.problem(("triggers", index), sentence, "trigger-tie", hint=hint, at_key=True))
+        return problems
 
     def _policy_above(self, path: Path) -> tuple[Policy | None, list[Problem]]:
         folder = path.absolute().parent
