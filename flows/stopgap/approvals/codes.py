@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Self
 from stopgap.approvals import responders, sealing
 from stopgap.clock import format_duration
 from stopgap.policy.model import PersonId
+from stopgap.timeline.chain import RESPONDERS
+from stopgap.timeline.entry import Draft
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -69,7 +71,10 @@ def check(timeline: Timeline, proof: Proof, *, now: datetime) -> str:
     with timeline.proofs.turn(proof.person) as turn:
         if turn.was_used_for(proof.attempt):
             return ""
-        return _plain_objection(proof, now=now) or _guessing(turn, proof, now=now) or _use(turn, proof, enrolment, secret, now=now)
+        reason = _plain_objection(proof, now=now) or _guessing(turn, proof, now=now) or _use(turn, proof, enrolment, secret, now=now)
+    if reason == _wrong(proof):
+        _tell(timeline, proof, now=now)
+    return reason
 
 
 def matching(secret: str, code: str, at: datetime) -> int | None:
@@ -129,7 +134,20 @@ def _use(turn: Turn, proof: Proof, enrolment: Enrolment, secret: str, *, now: da
     counter = matching(secret, proof.code, min(proof.received or now, now))
     if counter is None:
         turn.note_wrong(proof.channel, attempt=proof.attempt, at=now)
-        return f"The one-time code is not the one of {proof.person} at that moment. Is the telephone's clock right?"
+        return _wrong(proof)
     if not turn.use(enrolment.id, counter, attempt=proof.attempt, at=now):
         return f"This one-time code of {proof.person} was used before, and each counts once. Wait for the next one."
     return ""
+
+
+def _wrong(proof: Proof) -> str:
+    return f"The one-time code is not the one of {proof.person} at that moment. Is the telephone's clock right?"
+
+
+def _tell(timeline: Timeline, proof: Proof, *, now: datetime) -> None:
+    """Write down that somebody guesses, once for each person, channel and window, so that they are told and nobody can flood them."""
+    window = int(now.timestamp() // WINDOW.total_seconds())
+    text = f"A wrong one-time code was given for {proof.person} by {proof.channel}"
+    key = f"responder.guessed/{proof.person}/{proof.channel}/{window}"
+    data = {"person": proof.person, "channel": proof.channel}
+    timeline.append(Draft(chain=RESPONDERS, kind="responder.guessed", actor="unknown", key=key, text=text, data=data))

@@ -52,11 +52,14 @@ class Roll:
     length: int
 
 
+_CHANGES = frozenset({"responder.enrolled", "responder.revoked"})  # the chain also says who guessed, and who was told
+
+
 def roll(timeline: Timeline) -> Roll:
     """Read who is enrolled now."""
     enrolled: dict[PersonId, Enrolment] = {}
     ever: set[PersonId] = set()
-    entries = timeline.of_chain(RESPONDERS)
+    entries = [entry for entry in timeline.of_chain(RESPONDERS) if entry.kind in _CHANGES]
     for entry in entries:
         person = PersonId(entry.data["person"])
         if entry.kind == "responder.enrolled":

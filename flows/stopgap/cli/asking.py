@@ -35,7 +35,7 @@ EXITS = {
     RunEnd.EXPIRED: Exit.NOT_APPROVED,
 }
 QUIET = frozenset(
-    {"step.started", "step.applied", "step.verified", "gate.answered", "run.scheduled", "lock.taken", "lock.released"}
+    {"step.started", "step.applied", "step.verified", "gate.answered", "run.scheduled", "lock.taken", "lock.released", "notice.sent"}
 )  # the entry after them says it all
 COLOURS = {
     "step.finished": "green",
@@ -46,6 +46,7 @@ COLOURS = {
     "run.finished": "bold",
     "gate.decided": "cyan",
     "lock.blocked": "yellow",
+    "notice.failed": "red",
 }
 
 

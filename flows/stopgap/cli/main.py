@@ -22,6 +22,7 @@ VERBS = {
     "drill": "run a scenario without touching anything",
     "approve": "approve the change that a run waits with",
     "reject": "reject the change that a run waits with",
+    "gates": "what waits for whom, and for how long",
     "withdraw": "take your approval back while others must still approve",
     "abort": "end a run before its next step",
     "undo": "take back what an ended run did",

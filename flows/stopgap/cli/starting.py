@@ -85,6 +85,11 @@ def _ui() -> str:
     return os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
 
 
+def has_link() -> bool:
+    """Whether it is known where Prefect's UI is."""
+    return bool(_ui())
+
+
 def announce(run: Run) -> None:
     """Print the run and where it is seen."""
     click.echo(f"{run.id}  {link(run)}")

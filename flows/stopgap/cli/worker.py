@@ -114,7 +114,7 @@ def command(  # noqa: PLR0913  one for each option
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("stopgap").setLevel(logging.INFO)
     from stopgap.clock import SystemClock
-    from stopgap.engine import api, intake, rules, sweep, worker
+    from stopgap.engine import api, intake, notifying, rules, sweep, worker
     from stopgap.timeline import open as timelines
 
     prefect = api.Api.of_environment()
@@ -134,7 +134,8 @@ def command(  # noqa: PLR0913  one for each option
             give_back=timeline.leases.give_back,
             on_ready=_teller(ready),
         )
-        asyncio.run(_until_told(options))
+        with notifying.running(timeline, SystemClock(), runbooks=home.runbooks_folder()):
+            asyncio.run(_until_told(options))
 
 
 def _everything(sweeper: Sweeper, accepted: Intake) -> Callable[[Collection[UUID]], None]:

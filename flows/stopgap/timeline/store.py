@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from stopgap.clock import SystemClock
 from stopgap.problems import StopgapError
 from stopgap.timeline import chain, following, leases, rows, tables
+from stopgap.timeline.deliveries import Deliveries
 from stopgap.timeline.intakestore import PostgresIntake
 from stopgap.timeline.lockstore import PostgresLocks
 from stopgap.timeline.proofstore import PostgresProofs
@@ -92,6 +93,7 @@ class PostgresTimeline:
         self.locks = PostgresLocks(self._connected, self._clock)
         self.proofs = PostgresProofs(self._connected)
         self.leases = leases.Leases(self._connected)
+        self.deliveries = Deliveries(self._connected)
         self.intake = PostgresIntake(self._connected)
 
     def under(self, run: str, holder: str) -> PostgresTimeline:

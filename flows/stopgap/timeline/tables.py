@@ -130,3 +130,13 @@ episode = Table(
     Column("deliveries", BigInteger, nullable=False),
 )
 Index("episode_of_incident", episode.c.incident)
+
+# A notice on its way to one target: how often it was tried, and from when on it may be tried again. While it is sent, that is its lease.
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("notice", Text, primary_key=True),
+    Column("target", Text, primary_key=True),
+    Column("attempts", Integer, nullable=False),
+    Column("due", DateTime(timezone=True), nullable=False),
+)
