@@ -20,7 +20,7 @@ _UNDO = {"yes": "can be undone", "no": "cannot be undone", "depends": "can be un
 
 def render() -> str:
     """Return the generated part, one section for each action that comes with stopgap."""
-    sections = [_section(registry.load(name), schema) for name, schema in schemas.generate().items()]
+    sections = [section(registry.load(name), schema) for name, schema in schemas.generate().items()]
     return f"{BEGIN}\n\n" + "\n".join(sections) + f"\n{END}"
 
 
@@ -32,7 +32,8 @@ def renew(page: str) -> str:
     return before + render() + after[0]
 
 
-def _section(action: type[Action], schema: Mapping[str, Any]) -> str:
+def section(action: type[Action], schema: Mapping[str, Any]) -> str:
+    """Return what one action takes, changes, hands on and needs, in Markdown."""
     lines = [f"### `{action.name}`", "", str(schema["description"]), "", *_arguments(schema), "", *_facts(action, schema), ""]
     return "\n".join(lines)
 

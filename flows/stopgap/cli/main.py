@@ -35,6 +35,7 @@ VERBS = {
     "storm": "whether alerts start runbooks; let them again after a storm",
     "worker": "execute runs",
     "serve": "take in alerts",
+    "actions": "which actions there are, and what each takes, changes and needs",
     "permissions": "the least that runbooks need in other systems",
     "new": "write a new runbook to start from",
     "schema": "write the JSON Schemas for editors",
