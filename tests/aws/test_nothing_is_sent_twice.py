@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from things import Automation, database, function, restarted
 
 from fixtures_aws import PROD, Canned, Cloud
+from fixtures_aws_things import Automation, database, function, records, restarted
 from stopgap.actions.aws import ssm
 from stopgap.actions.aws.ec2 import Ec2Reboot
 from stopgap.actions.aws.eks import EksNodegroupScale
@@ -96,16 +96,6 @@ def test_a_node_group_is_asked_again_with_the_same_token(cloud: Cloud) -> None:
     sent = [json.loads(call.body)["clientRequestToken"] for call in cloud.calls if call.path.endswith("/update-config")]
     assert len(sent) == 2
     assert len(set(sent)) == 1
-
-
-def records(cloud: Cloud, **weights: int) -> tuple[Any, str]:
-    admin = cloud.admin("route53")
-    zone = admin.create_hosted_zone(Name="example.com.", CallerReference="1")["HostedZone"]["Id"].rsplit("/", 1)[-1]
-    for name, weight in weights.items():
-        record = {"Name": "api.example.com.", "Type": "A", "SetIdentifier": name, "TTL": 60, "ResourceRecords": [{"Value": "192.0.2.1"}]}
-        change = {"Action": "CREATE", "ResourceRecordSet": {**record, "Weight": weight}}
-        admin.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": [change]})
-    return admin, zone
 
 
 def test_records_that_changed_after_the_plan_are_a_conflict_and_stay(cloud: Cloud) -> None:

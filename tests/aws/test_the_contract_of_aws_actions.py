@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from things import Automation, Commands, Refresh, balancer, database, function, group, restarted, service, starting
 
 from fixtures_aws import PROD, Canned, Cloud
+from fixtures_aws_things import Automation, Commands, Refresh, balancer, database, function, group, restarted, service, starting
 from stopgap.actions.aws import ssm
 from stopgap.actions.aws.alb import AlbShift
 from stopgap.actions.aws.autoscaling import AsgScale

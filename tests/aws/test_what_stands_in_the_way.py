@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from things import balancer, group, service, settled
 
 from fixtures_aws import PROD, Canned, Cloud
+from fixtures_aws_things import balancer, group, service, settled
 from stopgap.actions.aws import progress
 from stopgap.actions.aws.alb import AlbShift
 from stopgap.actions.aws.autoscaling import AsgScale

@@ -67,6 +67,7 @@ class AsgScale:
             after=after,
             material=now,
             undo=now,
+            measures={"replicas": self.instances},
             notes=notes,
         )
 

@@ -63,6 +63,7 @@ class EcsScale:
             after={"tasks": self.tasks},
             material=now,
             undo=now,
+            measures={"replicas": self.tasks},
             notes=notes,
         )
 

@@ -63,8 +63,8 @@ class EksNodegroupScale:
             )
         moved = f", maximum {now['maximum']} -> {after['maximum']}" if now["maximum"] != after["maximum"] else ""
         note = "if a cluster autoscaler runs, it may change the number again"
-        summary = f"{self.nodegroup}: {now['nodes']} -> {self.nodes} nodes{moved}"
-        return Change(summary=summary, now=now, after=after, material=now, undo=now, notes=(note,))
+        summary, measures = f"{self.nodegroup}: {now['nodes']} -> {self.nodes} nodes{moved}", {"replicas": self.nodes}
+        return Change(summary=summary, now=now, after=after, material=now, undo=now, measures=measures, notes=(note,))
 
     def apply(self, context: Context, change: Change) -> Outcome:
         """Send the new size, with a client token, and wait until the node group is active again."""

@@ -52,7 +52,7 @@ class Route53Shift:
     outputs: ClassVar[Mapping[str, str]] = {"weights": "the weights now", "before": "the weights before"}
 
     account: fields.Account
-    zone: Annotated[str, Field(pattern=r"^Z[A-Z0-9]{1,31}$", description="The hosted zone's id, like Z0123456789ABC.")]
+    zone: Annotated[str, Field(pattern=r"^[A-Z0-9]{1,32}$", description="The hosted zone's id, like Z0123456789ABC.")]
     record: Annotated[
         str, Field(pattern=r"^[a-z0-9_*]([a-z0-9._*-]*[a-z0-9])?\.?$", max_length=255, description="The name, like api.example.com.")
     ]

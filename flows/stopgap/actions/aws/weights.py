@@ -65,8 +65,7 @@ def probe(found: Mapping[str, int], planned: Change) -> Probe:
 
 def share(weights: Mapping[str, int], name: str) -> str:
     """Return a weight as a share of the whole: `90%`."""
-    total = sum(weights.values())
-    return f"{100 * weights.get(name, 0) / total:.3g}%" if total else "0%"
+    return f"{shifting.shares(weights).get(name, 0.0):.3g}%"
 
 
 def _without_zeros(weights: Mapping[str, int]) -> dict[str, int]:

@@ -11,11 +11,13 @@ from typing import Any
 from fixtures_aws import REGION, Canned, Cloud
 
 
-def group(cloud: Cloud) -> Any:
+def group(cloud: Cloud, name: str = "web", *, maximum: int = 4) -> Any:
+    """An Auto Scaling group of two instances."""
     admin = cloud.admin("autoscaling")
-    admin.create_launch_configuration(LaunchConfigurationName="web", ImageId="ami-12c6146b", InstanceType="t3.micro")
-    sizes = {"MinSize": 1, "MaxSize": 4, "DesiredCapacity": 2}
-    admin.create_auto_scaling_group(AutoScalingGroupName="web", LaunchConfigurationName="web", AvailabilityZones=[f"{REGION}a"], **sizes)
+    admin.create_launch_configuration(LaunchConfigurationName=name, ImageId="ami-12c6146b", InstanceType="t3.micro")
+    sizes = {"MinSize": 1, "MaxSize": maximum, "DesiredCapacity": 2}
+    zones = [f"{REGION}a"]
+    admin.create_auto_scaling_group(AutoScalingGroupName=name, LaunchConfigurationName=name, AvailabilityZones=zones, **sizes)
     return admin
 
 
@@ -178,3 +180,15 @@ class Automation:
     def ListTagsForResource(self) -> str:  # noqa: N802
         asked = json.loads(self.cloud.calls[-1].body)["ResourceId"]
         return json.dumps({"TagList": next(each["Tags"] for each in self.started if each["ClientToken"] == asked)})
+
+
+def records(cloud: Cloud, name: str = "api.example.com", **weights: int) -> tuple[Any, str]:
+    """Weighted records of a name, and the id of their zone."""
+    admin = cloud.admin("route53")
+    zone = admin.create_hosted_zone(Name="example.com.", CallerReference="1")["HostedZone"]["Id"].rsplit("/", 1)[-1]
+    for identifier, weight in weights.items():
+        record = {"Name": f"{name}.", "Type": "A", "SetIdentifier": identifier, "TTL": 60, "ResourceRecords": [{"Value": "192.0.2.1"}]}
+        # moto refuses a CREATE like one that was ever made, even if that record is gone.
+        change = {"Action": "UPSERT", "ResourceRecordSet": {**record, "Weight": weight}}
+        admin.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": [change]})
+    return admin, zone
