@@ -11,9 +11,11 @@ import prefect.client.orchestration
 import prefect.flow_engine
 import prefect.states  # noqa: F401
 
+from stopgap.actions import transports
 from stopgap.engine import lifeline
 
 lifeline.hold(None)
+transports.trust()
 with contextlib.suppress(ImportError):  # the extra is not installed: no runbook uses it
     import kubernetes.client  # noqa: F401
 with contextlib.suppress(ImportError):
