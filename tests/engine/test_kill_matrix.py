@@ -1,0 +1,143 @@
+"""The kill matrix: a run that is killed at any point ends as it would have, or asks; its effect at the real system happens exactly once.
+
+The points are those that an unharmed run of the same action comes to: before and after each of its entries, and before and after what it sends.
+`make matrix` tries them all with every part and writes docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fixtures_timeline import KEY
+from matrix import nursery as nurseries
+from matrix import systems, table
+from matrix.bench import Bench, Ended, Nursery
+from matrix.cases import CASES
+from matrix.control import PATIENCE, Control, Point
+from stopgap import home
+from stopgap.actions import registry
+from stopgap.engine import server
+from stopgap.timeline import open as opening
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stopgap.incidents.model import Run
+    from stopgap.timeline.postgres import Server
+
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+AT_ONCE = 8  # runs; most of their time is waiting for Pods
+MOST_PROCESSES = 5  # for one run that is killed once
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """A run that was killed at a point, and what became of it."""
+
+    point: Point
+    name: str
+    ended: Ended
+    asked: bool
+    effects: int = 0
+
+
+@pytest.fixture(scope="module")
+def env(database_server: Server) -> Iterator[dict[str, str]]:
+    """The environment of every process of the matrix."""
+    database_server.create_database("matrix")
+    clean = {name: value for name, value in server.scrubbed(os.environ).items() if not name.startswith("STOPGAP_")}
+    with home.temporary() as folder:
+        ours = {"STOPGAP_HOME": str(folder), "STOPGAP_DATABASE_URL": database_server.url("matrix"), "STOPGAP_TIMELINE_KEY": KEY}
+        yield {**clean, **ours}
+
+
+@pytest.fixture(scope="module")
+def bench(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("matrix")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        systems.all_of_them(folder / "world", env) as found,
+        Control(folder / "control") as control,
+    ):
+        for name in ("STOPGAP_HOME", "STOPGAP_DATABASE_URL", "STOPGAP_TIMELINE_KEY"):
+            patch.setenv(name, env[name])
+        with opening.timeline() as timeline:
+            made = Bench(folder, timeline, found, control)
+            systems.write_policy(made.policy, found, {})
+            made.write_runbooks()
+            yield made
+
+
+@pytest.fixture(scope="module")
+def nursery(bench: Bench, env: dict[str, str]) -> Iterator[Nursery]:
+    with Nursery(bench, env) as nursery:
+        yield nursery
+
+
+@pytest.fixture(scope="module")
+def results() -> Iterator[list[table.Result]]:
+    """What the tests found; written to the page only when that was asked for, and only whole."""
+    found: list[table.Result] = []
+    yield found
+    if os.environ.get("STOPGAP_REWRITE_MATRIX"):
+        table.write(PAGE, found)
+
+
+@pytest.mark.parametrize("action", registry.names())
+def test_a_child_killed_at_any_point_costs_nothing(bench: Bench, nursery: Nursery, results: list[table.Result], action: str) -> None:
+    assert action in CASES, f"The action {action} has no case in tests/matrix/cases.py: say there how it is tried."
+    points, expected = reference(bench, nursery, action)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = list(pool.map(lambda point: killed(bench, nursery, action, point), points))
+    effects = bench.systems.effects()
+    wrong = [
+        f"killed {each.point}: {effects[each.name]} effects, {each.ended}"
+        for each in found
+        if each.ended != expected or effects[each.name] != CASES[action].effects
+    ]
+    assert wrong == [], f"unharmed: {CASES[action].effects} effects, {expected}"
+    assert bench.timeline.verify().damages == ()
+    results += [
+        table.Result(part="child", action=action, point=each.point, where=bench.systems.where(action), asked=each.asked) for each in found
+    ]
+
+
+def reference(bench: Bench, nursery: Nursery, action: str) -> tuple[list[Point], Ended]:
+    """Let a run come to its end unharmed; return the points it came to, and how it ended."""
+    run, name = bench.request(action)
+    _, code = nursery.carry_out(action, run)
+    assert code.result(PATIENCE) == nurseries.ENDED
+    assert bench.systems.effects()[name] == CASES[action].effects
+    return bench.control.seen(run.id), bench.ended(action, run, name)
+
+
+def killed(bench: Bench, nursery: Nursery, action: str, point: Point) -> Killed:
+    """Kill the process of a new run at a point, and let others go on until the run has ended."""
+    run, name = bench.request(action)
+    hold = bench.control.arm(run.id, point)
+    pid, first = nursery.carry_out(action, run)
+    assert hold.reached.wait(PATIENCE), f"{action} never came to this point: {point}"
+    assert hold.pid == pid
+    os.kill(pid, signal.SIGKILL)
+    hold.released.set()
+    assert first.result(PATIENCE) == -signal.SIGKILL
+    asked = go_on(bench, nursery, action, run, name)
+    return Killed(point, name, bench.ended(action, run, name), asked)
+
+
+def go_on(bench: Bench, nursery: Nursery, action: str, run: Run, name: str) -> bool:
+    """Start a process for the run until it has ended; say whether it had to ask what became of its effect."""
+    for count in range(MOST_PROCESSES):
+        _, code = nursery.carry_out(action, run)
+        if code.result(PATIENCE) == nurseries.ENDED:
+            return count > 0
+        assert code.result() == nurseries.ASKS
+        bench.answer_doubt(run, name)
+    raise AssertionError(f"{run.id} of {action} does not end")

@@ -1,0 +1,95 @@
+"""The page of the results: how many points of each action were tried, which part was killed there, and what came of it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from matrix.cases import CASES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from matrix.control import Point
+
+BEGIN = "<!-- kill matrix: written by `make matrix`; do not edit from here -->"
+END = "<!-- kill matrix: to here -->"
+PARTS = ("child", "worker", "server", "postgres")
+STEPS = {"": "the run", "act": "the step", "act.undo": "its undo", "fail": "a step that fails"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One run that lost a part at a point, and ended as it would have; `asked` says that it asked the incident commander first."""
+
+    part: str
+    action: str
+    point: Point | str
+    where: str
+    asked: bool = False
+
+
+def write(page: Path, results: Sequence[Result]) -> None:
+    """Put the tables between their marks on the page; the rest of it stays as it is."""
+    text = page.read_text() if page.exists() else f"# Reliability\n\n{BEGIN}\n{END}\n"
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n\n{tables(results)}\n\n{END}{after}")
+
+
+def tables(results: Sequence[Result]) -> str:
+    """Return both tables as Markdown."""
+    asked = sum(each.asked for each in results)
+    summary = (
+        f"{len(results)} runs were killed, at {len({(each.action, each.point) for each in results})} points of {len({each.action for each in results})} actions. "
+        f"{len(results) - asked} ended as the run that nobody killed, {asked} asked the incident commander first. Effects lost: 0. Effects done twice: 0."
+    )
+    return "\n\n".join([summary, _by_action(results), _by_point(results)])
+
+
+def _by_action(results: Sequence[Result]) -> str:
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    places: dict[str, set[str]] = defaultdict(set)
+    for each in results:
+        found[each.action][each.part] += 1
+        found[each.action]["asked"] += each.asked
+        places[each.action].add(each.where)
+    rows = [
+        [f"`{action}`", *(str(counts[part] or "") for part in PARTS), str(counts["asked"] or ""), _counted(action, places[action])]
+        for action, counts in sorted(found.items())
+    ]
+    return _table(["action", *PARTS, "asked", "effects counted at"], rows)
+
+
+def _counted(action: str, places: Iterable[str]) -> str:
+    case = CASES[action]
+    times = {0: "none", 1: "one", 2: "one, and one undo"}.get(case.effects, str(case.effects))
+    return f"{case.counted} ({', '.join(sorted(filter(None, places)))}): {times}" if any(places) else f"{case.counted}: {times}"
+
+
+def _by_point(results: Sequence[Result]) -> str:
+    found: dict[tuple[str, str], Counter[str]] = {}
+    for each in results:
+        counts = found.setdefault(_named(each.point), Counter())
+        counts[each.part] += 1
+        counts["asked"] += each.asked
+    order = list(STEPS.values())
+    rows = [
+        [step, what, *(str(counts[part] or "") for part in PARTS), str(counts["asked"] or "")]
+        for (step, what), counts in sorted(found.items(), key=lambda item: order.index(item[0][0]))
+    ]
+    return _table(["in", "killed", *PARTS, "asked"], rows)
+
+
+def _named(point: Point | str) -> tuple[str, str]:
+    if isinstance(point, str):
+        return STEPS[""], point
+    again = f", time {point.number}" if point.number > 1 else ""
+    return STEPS[point.step], f"{point.when} {point.what}{again}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
