@@ -94,9 +94,13 @@ class Cloud:
     def operations(self) -> list[str]:
         return [call.operation for call in self.calls]
 
-    def changes(self) -> list[str]:
+    def sent(self) -> list[Call]:
         """What arrived and may have changed something."""
-        return [call.operation for call in self.calls if not _READING.match(call.operation) and "&DryRun=true" not in call.body]
+        return [call for call in self.calls if not _READING.match(call.operation) and "&DryRun=true" not in call.body]
+
+    def changes(self) -> list[str]:
+        """What arrived and may have changed something, by name."""
+        return [call.operation for call in self.sent()]
 
 
 class _Server(ThreadingHTTPServer):

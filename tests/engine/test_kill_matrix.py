@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from stopgap.timeline.postgres import Server
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+pytestmark = pytest.mark.timeout(1200)  # many runs a test
 AT_ONCE = 8  # runs; most of their time is waiting for Pods
 MOST_PROCESSES = 5  # for one run that is killed once
 
@@ -114,8 +115,10 @@ def reference(bench: Bench, nursery: Nursery, action: str) -> tuple[list[Point],
     run, name = bench.request(action)
     _, code = nursery.carry_out(action, run)
     assert code.result(PATIENCE) == nurseries.ENDED
-    assert bench.systems.effects()[name] == CASES[action].effects
-    return bench.control.seen(run.id), bench.ended(action, run, name)
+    ended = bench.ended(action, run, name)
+    assert (ended.steps["act"], ended.steps.get("act.undo", "done")) == ("done", "done"), bench.account(run)
+    assert bench.systems.effects()[name] == CASES[action].effects, bench.account(run)
+    return bench.control.seen(run.id), ended
 
 
 def killed(bench: Bench, nursery: Nursery, action: str, point: Point) -> Killed:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
-from matrix.cases import CASES, NAME
+from matrix.case import NAME
+from matrix.cases import CASES
 from stopgap.actions import registry
 from stopgap.approvals import decide
 from stopgap.approvals import gate as gates
@@ -31,7 +32,7 @@ from stopgap.runbook import load as runbooks
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from matrix.cases import Case
+    from matrix.case import Case
     from matrix.control import Control
     from matrix.systems import Systems
     from stopgap.runbook.model import Runbook
@@ -74,12 +75,10 @@ class Bench:
     def request(self, action: str) -> tuple[Run, str]:
         """Set up an object of its own and ask for a run on it; return the run and the object's name."""
         name = f"{slug(action)}-{next(self.numbers)}"
-        CASES[action].make(self.systems, name)
+        parameters = {"name": name, "thing": CASES[action].make(self.systems, name) or ""}
         runbook, key = self.runbooks[action], uuid.uuid4().hex
         incident = open_incident(self.timeline, title=runbook.title, severity=runbook.severity, actor="dana", key=key)
-        run = request_run(
-            self.timeline, incident=incident, runbook=runbook, parameters={"name": name}, mode=Mode.LIVE, starter="dana", key=key
-        )
+        run = request_run(self.timeline, incident=incident, runbook=runbook, parameters=parameters, mode=Mode.LIVE, starter="dana", key=key)
         return run, name
 
     def answer_doubt(self, run: Run, name: str) -> None:
@@ -95,6 +94,10 @@ class Bench:
         policy = policies.load(self.policy)
         verdict = decide.decide(self.timeline, policy, SystemClock(), run=run, attempt=attempt)
         assert verdict.accepted, verdict.text
+
+    def account(self, run: Run) -> str:
+        """Return what a run's timeline says, for whoever reads that a test failed."""
+        return "\n".join(f"{entry.kind} {entry.step}: {entry.text}" for entry in self.timeline.of_run(run.id))
 
     def ended(self, action: str, run: Run, name: str) -> Ended:
         """Read how a run came out."""
@@ -131,7 +134,7 @@ def _runbook(action: str, case: Case, systems: Systems) -> dict[str, Any]:
         "description": f"Tries {action}.",
         "owner": "oncall",
         "severity": "SEV3",
-        "parameters": {"name": {"type": "string"}},
+        "parameters": {"name": {"type": "string"}, "thing": {"type": "string"}},
         "steps": steps,
     }
 

@@ -1,38 +1,17 @@
-"""One case for every built-in action: what it is tried on, and what a run that nobody kills does to it.
-
-An action of the catalogue without a case fails the kill matrix. A case needs: the step's arguments, in which `${{ params.name }}` names the
-object that is this run's alone; `make`, which sets that object up; `look`, which reads from the system what must be the same however the run
-was killed; and `effects`, how often a complete run changes the system, its undo included.
-"""
+"""One case for every built-in action; an action of the catalogue without a case fails the kill matrix. See `matrix.case`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fixtures_cluster import BETTER, GOOD
+from matrix import aws
+from matrix.case import NAME, Case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from matrix.systems import Systems
-
-NAME = "${{ params.name }}"
-
-
-def _nothing(_systems: Systems, _name: str) -> Any:
-    return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """How one action is tried. `counted` says where: the page of the results repeats it."""
-
-    arguments: Callable[[Systems], Mapping[str, Any]]
-    effects: int
-    counted: str
-    make: Callable[[Systems, str], Any] = _nothing
-    look: Callable[[Systems, str], Any] = _nothing
 
 
 def _in_cluster(**arguments: Any) -> Callable[[Systems], Mapping[str, Any]]:
@@ -66,6 +45,7 @@ def _service(systems: Systems, name: str) -> Any:
 
 
 CASES: Mapping[str, Case] = {
+    **aws.CASES,
     "http.wait": Case(arguments=lambda systems: {"url": f"{systems.web.url}/ok/{NAME}"}, effects=0, counted="a recording web server"),
     "kubernetes.restart": Case(arguments=_in_cluster(deployment=NAME), make=_deploy, look=_deployment, effects=1, counted="the API server"),
     "kubernetes.rollback": Case(

@@ -41,6 +41,7 @@ ENDED, ASKS = 0, 3
 LOADED = (
     "alembic.command",
     "alembic.runtime.environment",
+    "botocore.session",
     "httpcore",
     "jsonschema_rs",
     "kubernetes.client.rest",

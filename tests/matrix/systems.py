@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 
 from fixtures_cluster import place_in
+from matrix import aws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from fixtures_aws import Cloud
     from fixtures_cluster import Place
 
 
@@ -38,12 +40,13 @@ class Systems:
     """All of them. `place` is a namespace of a cluster, `kind` says which: the sandbox or a real control plane."""
 
     web: Web
+    cloud: Cloud
     place: Place
     kubeconfig: Path  # the one that runs use: not the administrator's, so that their effects are told from the tests'
 
     def effects(self) -> Counter[str]:
         """Return how often each object was changed by a run."""
-        return self.web.changes + _of_sandbox(self.place)
+        return self.web.changes + aws.effects(self.cloud) + _of_sandbox(self.place)
 
     def where(self, action: str) -> str:
         """Return which cluster an action was tried on; empty when it needs none."""
@@ -54,6 +57,7 @@ class Systems:
         return {
             "clusters": {"cluster": {"kubeconfig": str(self.kubeconfig), "context": self.place.context}},
             "prometheus": {"default": self.web.url},
+            **aws.policy(self.cloud),
         }
 
 
@@ -65,8 +69,14 @@ def _of_sandbox(place: Place) -> Counter[str]:
 @contextlib.contextmanager
 def all_of_them(folder: Path, env: Mapping[str, str]) -> Iterator[Systems]:
     """Start everything; it ends with this."""
-    with web() as found, sandbox(folder, env) as kubeconfig, place_in(kubeconfig, kind="sandbox") as place:
-        yield Systems(web=found, place=place, kubeconfig=kubeconfig.with_name("responder.kubeconfig"))
+    folder.mkdir()
+    with (
+        web() as found,
+        aws.moto(folder / "aws", env) as cloud,
+        sandbox(folder / "sandbox", env) as kubeconfig,
+        place_in(kubeconfig, kind="sandbox") as place,
+    ):
+        yield Systems(web=found, cloud=cloud, place=place, kubeconfig=kubeconfig.with_name("responder.kubeconfig"))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,235 @@
+"""An account of moto for the kill matrix, and the cases of the actions on AWS: each run has a group, service, function ... of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import re
+import subprocess
+import sys
+import threading
+import zipfile
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from fixtures_aws import KEYS, NUMBER, REGION, Cloud, _Forward, _Server, settled
+from matrix.case import NAME, THING, Case
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from matrix.systems import Systems
+
+_OURS = re.compile(r"aws-[a-z0-9-]+-\d+")
+COUNTED = "a proxy in front of moto"
+
+
+@contextlib.contextmanager
+def moto(folder: Path, env: Mapping[str, str]) -> Iterator[Cloud]:
+    """Start an account of moto, and the proxy that records what arrives there."""
+    folder.mkdir()
+    (folder / "credentials").write_text(KEYS)
+    (folder / "config").write_text("")
+    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=env) as server:
+        assert server.stderr
+        url = next(found[1] for line in server.stderr if (found := re.search(r"Running on (http://\S+)", line)))
+        threading.Thread(target=server.stderr.read, daemon=True).start()
+        try:
+            with httpx.Client(base_url=url, trust_env=False, timeout=30) as client, _proxy(url, folder, client) as cloud:
+                yield cloud
+        finally:
+            server.terminate()
+
+
+@contextlib.contextmanager
+def _proxy(url: str, folder: Path, client: httpx.Client) -> Iterator[Cloud]:
+    server = _Server(("127.0.0.1", 0), _Forward)
+    server.moto = client
+    server.cloud = Cloud(moto=url, folder=folder, url=f"http://127.0.0.1:{server.server_address[1]}", edits={"DescribeServices": settled})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="moto's proxy")
+    thread.start()
+    try:
+        yield server.cloud
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def effects(cloud: Cloud) -> Counter[str]:
+    """Return how many changes of each run's object arrived."""
+    found = [_OURS.search(call.path + call.body) for call in cloud.sent()]
+    return Counter(each[0] for each in found if each)
+
+
+def policy(cloud: Cloud) -> dict[str, Any]:
+    """Return what policy.yaml says of the account."""
+    files = {"credentials": str(cloud.folder / "credentials"), "config": str(cloud.folder / "config")}
+    return {"accounts": {"prod": {"id": NUMBER, "region": REGION, "profile": "stopgap", "endpoint_url": cloud.url, **files}}}
+
+
+def _case(action: str, *, make: Any, look: Any, **arguments: Any) -> tuple[str, Case]:
+    wanted = {"account": "prod", **arguments}
+    return action, Case(arguments=lambda _: wanted, make=make, look=look, effects=2, counted=COUNTED)
+
+
+_lock = threading.Lock()
+_made: dict[tuple[str, str], Any] = {}
+
+
+def _once(cloud: Cloud, what: str) -> Any:
+    """What all runs share, made by the first."""
+    with _lock:
+        if (cloud.url, what) not in _made:
+            _made[cloud.url, what] = _shared(cloud, what)
+        return _made[cloud.url, what]
+
+
+def _shared(cloud: Cloud, what: str) -> Any:
+    if what == "launch":
+        return cloud.admin("autoscaling").create_launch_configuration(
+            LaunchConfigurationName="web", ImageId="ami-12c6146b", InstanceType="t3.micro"
+        )
+    if what == "role":
+        return cloud.admin("iam").create_role(RoleName="run", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    if what == "tasks":
+        admin = cloud.admin("ecs")
+        admin.create_cluster(clusterName="shop")
+        for number in (1, 2):
+            admin.register_task_definition(
+                family="web", containerDefinitions=[{"name": "web", "image": f"shop/web:{number}", "memory": 64}]
+            )
+        return admin
+    return _hosted_zone(cloud) if what == "zone" else _targets(cloud)
+
+
+def _hosted_zone(cloud: Cloud) -> str:
+    """AWS's zones have an id that begins with Z; moto draws the first letter too."""
+    admin = cloud.admin("route53")
+    for number in itertools.count():
+        made = admin.create_hosted_zone(Name="example.com.", CallerReference=str(number))["HostedZone"]["Id"].rsplit("/", 1)[-1]
+        if made.startswith("Z"):
+            return str(made)
+    raise AssertionError
+
+
+def _targets(cloud: Cloud) -> Any:
+    ec2, admin = cloud.admin("ec2"), cloud.admin("elbv2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{index}.0/24", AvailabilityZone=f"{REGION}{zone}")["Subnet"]["SubnetId"]
+        for index, zone in enumerate("ab")
+    ]
+    arns = []
+    for name in ("blue", "green"):
+        made = admin.create_target_group(Name=name, Protocol="HTTP", Port=80, VpcId=vpc, TargetType="ip")["TargetGroups"][0]
+        admin.register_targets(TargetGroupArn=made["TargetGroupArn"], Targets=[{"Id": "10.0.0.9", "Port": 80}])
+        arns.append(made["TargetGroupArn"])
+    return subnets, arns
+
+
+def _group(systems: Systems, name: str) -> None:
+    _once(systems.cloud, "launch")
+    sizes = {"MinSize": 1, "MaxSize": 4, "DesiredCapacity": 2}
+    systems.cloud.admin("autoscaling").create_auto_scaling_group(
+        AutoScalingGroupName=name, LaunchConfigurationName="web", AvailabilityZones=[f"{REGION}a"], **sizes
+    )
+
+
+def _size(systems: Systems, name: str) -> Any:
+    return systems.cloud.admin("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"][0][
+        "DesiredCapacity"
+    ]
+
+
+def _service(systems: Systems, name: str) -> None:
+    _once(systems.cloud, "tasks").create_service(cluster="shop", serviceName=name, taskDefinition="web:2", desiredCount=2)
+
+
+def _tasks(systems: Systems, name: str) -> Any:
+    found = systems.cloud.admin("ecs").describe_services(cluster="shop", services=[name])["services"][0]
+    return found["desiredCount"], found["taskDefinition"]
+
+
+def _balancer(systems: Systems, name: str) -> str:
+    subnets, (blue, green) = _once(systems.cloud, "targets")
+    admin = systems.cloud.admin("elbv2")
+    balancer = admin.create_load_balancer(Name=name, Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
+    groups = [{"TargetGroupArn": blue, "Weight": 100}, {"TargetGroupArn": green, "Weight": 0}]
+    forward = {"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}
+    made = admin.create_listener(LoadBalancerArn=balancer, Protocol="HTTP", Port=80, DefaultActions=[forward])
+    return str(made["Listeners"][0]["ListenerArn"])
+
+
+def _balance(systems: Systems, name: str) -> Any:
+    admin = systems.cloud.admin("elbv2")
+    balancer = admin.describe_load_balancers(Names=[name])["LoadBalancers"][0]["LoadBalancerArn"]
+    listener = admin.describe_listeners(LoadBalancerArn=balancer)["Listeners"][0]
+    return [each["Weight"] for each in listener["DefaultActions"][0]["ForwardConfig"]["TargetGroups"]]
+
+
+def _zone(systems: Systems, name: str) -> str:
+    admin, zone = systems.cloud.admin("route53"), str(_once(systems.cloud, "zone"))
+    changes = [
+        {
+            "Action": "UPSERT",
+            "ResourceRecordSet": {
+                "Name": f"api.{name}.example.com.",
+                "Type": "A",
+                "SetIdentifier": where,
+                "Weight": weight,
+                "TTL": 60,
+                "ResourceRecords": [{"Value": "192.0.2.1"}],
+            },
+        }
+        for where, weight in (("eu", 100), ("us", 0))
+    ]
+    admin.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": changes})
+    return zone
+
+
+def _records(systems: Systems, name: str) -> Any:
+    admin, zone = systems.cloud.admin("route53"), _once(systems.cloud, "zone")
+    found = admin.list_resource_record_sets(HostedZoneId=zone, StartRecordName=f"api.{name}.example.com.", StartRecordType="A")
+    ours = [each for each in found["ResourceRecordSets"] if each["Name"] == f"api.{name}.example.com."]
+    return {each["SetIdentifier"]: each["Weight"] for each in ours}
+
+
+def _function(systems: Systems, name: str) -> None:
+    role, admin = _once(systems.cloud, "role"), systems.cloud.admin("lambda")
+    for number in (1, 2):
+        code = io.BytesIO()
+        with zipfile.ZipFile(code, "w") as archive:
+            archive.writestr("app.py", f"# {number}")
+        if number == 1:
+            admin.create_function(FunctionName=name, Runtime="python3.11", Role=role, Handler="app.run", Code={"ZipFile": code.getvalue()})
+        else:
+            admin.update_function_code(FunctionName=name, ZipFile=code.getvalue())
+        admin.publish_version(FunctionName=name)
+    admin.create_alias(FunctionName=name, Name="live", FunctionVersion="2")
+
+
+def _alias(systems: Systems, name: str) -> Any:
+    return systems.cloud.admin("lambda").get_alias(FunctionName=name, Name="live")["FunctionVersion"]
+
+
+def _concurrency(systems: Systems, name: str) -> Any:
+    return systems.cloud.admin("lambda").get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions")
+
+
+CASES: Mapping[str, Case] = dict(
+    [
+        _case("aws.alb_shift", make=_balancer, look=_balance, listener=THING, weights={"blue": 10, "green": 90}),
+        _case("aws.asg_scale", make=_group, look=_size, group=NAME, instances=3),
+        _case("aws.ecs_rollback", make=_service, look=_tasks, ecs_cluster="shop", service=NAME, task_definition="web:1"),
+        _case("aws.ecs_scale", make=_service, look=_tasks, ecs_cluster="shop", service=NAME, tasks=3),
+        _case("aws.lambda_rollback", make=_function, look=_alias, function=NAME, alias="live"),
+        _case("aws.lambda_throttle", make=_function, look=_concurrency, function=NAME, concurrency=0),
+        _case("aws.route53_shift", make=_zone, look=_records, zone=THING, record=f"api.{NAME}.example.com", weights={"eu": 0, "us": 100}),
+    ]
+)
