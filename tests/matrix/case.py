@@ -14,9 +14,14 @@ NAME = "${{ params.name }}"  # of the object that is this run's alone
 THING = "${{ params.thing }}"  # what `make` returned: an id that the system chose
 
 
-def nothing(_systems: Systems, _name: str) -> Any:
+def nothing(_system: Any, _name: str) -> Any:
     """Neither make nor look at anything."""
     return None
+
+
+def everything(_systems: Systems) -> str:
+    """All that is needed is there."""
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +30,7 @@ class Case:
 
     `arguments` are the step's, in which NAME stands for the object that is this run's alone; `make` sets that object up, and may return its id; `look` reads
     from the system what must be the same however the run was killed; `effects` is how often a complete run changes the object, its undo
-    included; `counted` says where they are counted.
+    included; `counted` says where they are counted, and `where` on which of several systems. `lacks` says what is missing here to try it.
     """
 
     arguments: Callable[[Systems], Mapping[str, Any]]
@@ -33,3 +38,6 @@ class Case:
     counted: str
     make: Callable[[Systems, str], str | None] = nothing
     look: Callable[[Systems, str], Any] = nothing
+    remove: Callable[[Systems, str], None] = nothing
+    where: Callable[[Systems], str] = everything
+    lacks: Callable[[Systems], str] = everything

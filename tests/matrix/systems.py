@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
-from fixtures_cluster import place_in
-from matrix import aws
+from matrix import aws, clusters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from fixtures_aws import Cloud
-    from fixtures_cluster import Place
+    from matrix.clusters import Site
 
 
 @dataclass(slots=True)
@@ -37,59 +33,34 @@ class Web:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Systems:
-    """All of them. `place` is a namespace of a cluster, `kind` says which: the sandbox or a real control plane."""
+    """All of them; `sites` are clusters."""
 
     web: Web
     cloud: Cloud
-    place: Place
-    kubeconfig: Path  # the one that runs use: not the administrator's, so that their effects are told from the tests'
+    sites: Mapping[str, Site]
 
     def effects(self) -> Counter[str]:
         """Return how often each object was changed by a run."""
-        return self.web.changes + aws.effects(self.cloud) + _of_sandbox(self.place)
-
-    def where(self, action: str) -> str:
-        """Return which cluster an action was tried on; empty when it needs none."""
-        return self.place.kind if action.startswith("kubernetes.") else ""
+        found = self.web.changes + aws.effects(self.cloud)
+        for site in self.sites.values():
+            found += site.changes
+        return found
 
     def policy(self) -> dict[str, Any]:
         """Return what policy.yaml says of them."""
         return {
-            "clusters": {"cluster": {"kubeconfig": str(self.kubeconfig), "context": self.place.context}},
+            "clusters": {kind: {"kubeconfig": str(site.kubeconfig), "context": "matrix"} for kind, site in self.sites.items()},
             "prometheus": {"default": self.web.url},
             **aws.policy(self.cloud),
         }
-
-
-def _of_sandbox(place: Place) -> Counter[str]:
-    found = place.admin.get("/world/effects").raise_for_status().json()["effects"]
-    return Counter(each["name"] for each in found if each["namespace"] == place.namespace and each["user"] == "responder")
 
 
 @contextlib.contextmanager
 def all_of_them(folder: Path, env: Mapping[str, str]) -> Iterator[Systems]:
     """Start everything; it ends with this."""
     folder.mkdir()
-    with (
-        web() as found,
-        aws.moto(folder / "aws", env) as cloud,
-        sandbox(folder / "sandbox", env) as kubeconfig,
-        place_in(kubeconfig, kind="sandbox") as place,
-    ):
-        yield Systems(web=found, cloud=cloud, place=place, kubeconfig=kubeconfig.with_name("responder.kubeconfig"))
-
-
-@contextlib.contextmanager
-def sandbox(folder: Path, env: Mapping[str, str]) -> Iterator[Path]:
-    """Start a sandbox in a process of its own; give the administrator's kubeconfig."""
-    words = [sys.executable, "-m", "stopgap.drills.world", "--home", os.fspath(folder), "--empty"]
-    with subprocess.Popen(words, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin
-        assert process.stdout
-        try:
-            yield Path(json.loads(process.stdout.readline())["kubeconfig"])
-        finally:
-            process.stdin.close()
+    with web() as found, aws.moto(folder / "aws", env) as cloud, clusters.all_of_them(folder / "clusters", env) as sites:
+        yield Systems(web=found, cloud=cloud, sites=sites)
 
 
 @contextlib.contextmanager
