@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import json
 import re
 import subprocess
 import sys
@@ -15,16 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from fixtures_aws import KEYS, NUMBER, REGION, Cloud, _Forward, _Server, settled
-from matrix.case import NAME, THING, Case
+from fixtures_aws import KEYS, NUMBER, REGION, Cloud, _Server
+from matrix import standins
+from matrix.case import NAME, THING, Case, nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from matrix.systems import Systems
 
 _OURS = re.compile(r"aws-[a-z0-9-]+-\d+")
+_INSTANCE = re.compile(r"i-[0-9a-f]{8,}")
+_instances: dict[str, str] = {}  # whose object an instance is: its own name says nothing
 COUNTED = "a proxy in front of moto"
 
 
@@ -48,9 +52,10 @@ def moto(folder: Path, env: Mapping[str, str]) -> Iterator[Cloud]:
 
 @contextlib.contextmanager
 def _proxy(url: str, folder: Path, client: httpx.Client) -> Iterator[Cloud]:
-    server = _Server(("127.0.0.1", 0), _Forward)
-    server.moto = client
-    server.cloud = Cloud(moto=url, folder=folder, url=f"http://127.0.0.1:{server.server_address[1]}", edits={"DescribeServices": settled})
+    server = _Account(("127.0.0.1", 0), standins.Forward)
+    server.moto, server.things = client, standins.Things()
+    edits: dict[str, Callable[[str], str]] = {"DescribeServices": _settled, "ListCommands": standins.succeeded}
+    server.cloud = Cloud(moto=url, folder=folder, url=f"http://127.0.0.1:{server.server_address[1]}", edits=edits)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="moto's proxy")
     thread.start()
     try:
@@ -61,10 +66,22 @@ def _proxy(url: str, folder: Path, client: httpx.Client) -> Iterator[Cloud]:
         thread.join()
 
 
+class _Account(_Server):
+    things: standins.Things
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients are killed here."""
+
+
 def effects(cloud: Cloud) -> Counter[str]:
     """Return how many changes of each run's object arrived."""
-    found = [_OURS.search(call.path + call.body) for call in cloud.sent()]
-    return Counter(each[0] for each in found if each)
+    found: Counter[str] = Counter()
+    for call in cloud.sent():
+        named = _OURS.search(call.path + call.body)
+        instance = _INSTANCE.search(call.body)
+        name = named[0] if named else _instances.get(instance[0], "") if instance else ""
+        found[name] += 1
+    return found
 
 
 def policy(cloud: Cloud) -> dict[str, Any]:
@@ -73,9 +90,9 @@ def policy(cloud: Cloud) -> dict[str, Any]:
     return {"accounts": {"prod": {"id": NUMBER, "region": REGION, "profile": "stopgap", "endpoint_url": cloud.url, **files}}}
 
 
-def _case(action: str, *, make: Any, look: Any, **arguments: Any) -> tuple[str, Case]:
+def _case(action: str, *, make: Any = nothing, look: Any = nothing, effects: int = 2, **arguments: Any) -> tuple[str, Case]:
     wanted = {"account": "prod", **arguments}
-    return action, Case(arguments=lambda _: wanted, make=make, look=look, effects=2, counted=COUNTED)
+    return action, Case(arguments=lambda _: wanted, make=make, look=look, effects=effects, counted=COUNTED)
 
 
 _lock = threading.Lock()
@@ -105,6 +122,10 @@ def _shared(cloud: Cloud, what: str) -> Any:
                 family="web", containerDefinitions=[{"name": "web", "image": f"shop/web:{number}", "memory": 64}]
             )
         return admin
+    if what == "eks":
+        eks = cloud.admin("eks")
+        eks.create_cluster(name="shop", roleArn="arn:aws:iam::123456789012:role/eks", resourcesVpcConfig={"subnetIds": ["subnet-1"]})
+        return eks
     return _hosted_zone(cloud) if what == "zone" else _targets(cloud)
 
 
@@ -214,6 +235,47 @@ def _function(systems: Systems, name: str) -> None:
     admin.create_alias(FunctionName=name, Name="live", FunctionVersion="2")
 
 
+def _settled(answer: str) -> str:
+    """DescribeServices with every task running: moto starts none, and keeps old deployments."""
+    found = json.loads(answer)
+    for each in found["services"]:
+        each |= {"runningCount": each["desiredCount"], "pendingCount": 0}
+        newest = {**each["deployments"][0], "status": "PRIMARY", "taskDefinition": each["taskDefinition"], "rolloutState": "COMPLETED"}
+        each["deployments"] = [newest]
+    return json.dumps(found)
+
+
+def _instance(systems: Systems, name: str) -> str:
+    made = systems.cloud.admin("ec2").run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    _instances[made] = name
+    return str(made)
+
+
+def _database(systems: Systems, name: str) -> None:
+    admin = systems.cloud.admin("rds")
+    login = {"MasterUsername": "admin", "MasterUserPassword": "long-enough"}
+    admin.create_db_cluster(DBClusterIdentifier=name, Engine="aurora-postgresql", **login)
+    for part in "ab":
+        admin.create_db_instance(
+            DBInstanceIdentifier=f"{name}{part}", DBClusterIdentifier=name, DBInstanceClass="db.r6g.large", Engine="aurora-postgresql"
+        )
+
+
+def _writer(systems: Systems, name: str) -> Any:
+    members = systems.cloud.admin("rds").describe_db_clusters(DBClusterIdentifier=name)["DBClusters"][0]["DBClusterMembers"]
+    return [each["DBInstanceIdentifier"].removeprefix(name) for each in members if each["IsClusterWriter"]]
+
+
+def _nodes(systems: Systems, name: str) -> None:
+    admin, role = _once(systems.cloud, "eks"), "arn:aws:iam::123456789012:role/eks"
+    sizes = {"minSize": 1, "maxSize": 4, "desiredSize": 2}
+    admin.create_nodegroup(clusterName="shop", nodegroupName=name, subnets=["subnet-1"], nodeRole=role, scalingConfig=sizes)
+
+
+def _sizes(systems: Systems, name: str) -> Any:
+    return systems.cloud.admin("eks").describe_nodegroup(clusterName="shop", nodegroupName=name)["nodegroup"]["scalingConfig"]
+
+
 def _alias(systems: Systems, name: str) -> Any:
     return systems.cloud.admin("lambda").get_alias(FunctionName=name, Name="live")["FunctionVersion"]
 
@@ -225,11 +287,18 @@ def _concurrency(systems: Systems, name: str) -> Any:
 CASES: Mapping[str, Case] = dict(
     [
         _case("aws.alb_shift", make=_balancer, look=_balance, listener=THING, weights={"blue": 10, "green": 90}),
+        _case("aws.asg_refresh_rollback", effects=1, group=NAME),
         _case("aws.asg_scale", make=_group, look=_size, group=NAME, instances=3),
+        _case("aws.ec2_reboot", make=_instance, effects=1, instances=[THING]),
         _case("aws.ecs_rollback", make=_service, look=_tasks, ecs_cluster="shop", service=NAME, task_definition="web:1"),
         _case("aws.ecs_scale", make=_service, look=_tasks, ecs_cluster="shop", service=NAME, tasks=3),
+        _case("aws.eks_nodegroup_scale", make=_nodes, look=_sizes, eks_cluster="shop", nodegroup=NAME, nodes=3),
         _case("aws.lambda_rollback", make=_function, look=_alias, function=NAME, alias="live"),
         _case("aws.lambda_throttle", make=_function, look=_concurrency, function=NAME, concurrency=0),
+        _case("aws.rds_failover", make=_database, look=_writer, db_cluster=NAME, to=f"{NAME}b"),
+        _case("aws.rds_reboot", make=_database, effects=1, instance=f"{NAME}a"),
         _case("aws.route53_shift", make=_zone, look=_records, zone=THING, record=f"api.{NAME}.example.com", weights={"eu": 0, "us": 100}),
+        _case("aws.ssm_automation", effects=1, document=NAME, parameters={"InstanceId": ["i-0123456789abcdef0"]}),
+        _case("aws.ssm_command", make=_instance, effects=1, instances=[THING], parameters={"commands": ["systemctl restart web"]}),
     ]
 )
