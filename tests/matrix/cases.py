@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from matrix import aws, kubernetes
+from matrix import aws, kubernetes, traffic
 from matrix.case import NAME, Case
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 CASES: Mapping[str, Case] = {
     **aws.CASES,
     **kubernetes.CASES,
+    **traffic.CASES,
     "http.wait": Case(arguments=lambda systems: {"url": f"{systems.web.url}/ok/{NAME}"}, effects=0, counted="a recording web server"),
     "manual": Case(arguments=lambda _: {"instructions": f"Do something about {NAME}."}, effects=0, counted="a person"),
     "note": Case(arguments=lambda _: {"text": f"This is {NAME}."}, effects=0, counted="the timeline"),

@@ -58,6 +58,7 @@ def install(path: str) -> None:
     _when_imported("stopgap.timeline.store", lambda module: _wrap_append(module.PostgresTimeline))
     _when_imported("stopgap.actions.registry", _wrap_registry)
     _when_imported("stopgap.engine.attempt", _wrap_verify)
+    _when_imported("stopgap.actions.programs", _wrap_programs)
 
 
 def tell(run: str, *, when: str, what: str, step: str) -> None:
@@ -104,6 +105,22 @@ def _wrap_registry(registry: Any) -> None:
         return found
 
     registry.load = load
+
+
+def _wrap_programs(programs: Any) -> None:
+    original = programs.run
+
+    @functools.wraps(original)
+    def run(context: Any, argv: Sequence[str]) -> Any:
+        call, name = _here.call, argv[0].rpartition("/")[2]
+        if call:
+            tell(call.run, when="before", what=f"{call.phase}: {name}", step=call.step)
+        done = original(context, argv)
+        if call:
+            tell(call.run, when="after", what=f"{call.phase}: {name}", step=call.step)
+        return done
+
+    programs.run = run
 
 
 def _in_phase(original: Any, phase: str) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
-from matrix import aws, clusters
+from matrix import aws, clusters, traffic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,11 +37,12 @@ class Systems:
 
     web: Web
     cloud: Cloud
+    fronts: traffic.Fronts
     sites: Mapping[str, Site]
 
     def effects(self) -> Counter[str]:
         """Return how often each object was changed by a run."""
-        found = self.web.changes + aws.effects(self.cloud)
+        found = self.web.changes + aws.effects(self.cloud) + self.fronts.effects()
         for site in self.sites.values():
             found += site.changes
         return found
@@ -52,6 +53,7 @@ class Systems:
             "clusters": {kind: {"kubeconfig": str(site.kubeconfig), "context": "matrix"} for kind, site in self.sites.items()},
             "prometheus": {"default": self.web.url},
             **aws.policy(self.cloud),
+            **self.fronts.policy(),
         }
 
 
@@ -59,8 +61,13 @@ class Systems:
 def all_of_them(folder: Path, env: Mapping[str, str]) -> Iterator[Systems]:
     """Start everything; it ends with this."""
     folder.mkdir()
-    with web() as found, aws.moto(folder / "aws", env) as cloud, clusters.all_of_them(folder / "clusters", env) as sites:
-        yield Systems(web=found, cloud=cloud, sites=sites)
+    with (
+        web() as found,
+        aws.moto(folder / "aws", env) as cloud,
+        traffic.fronts(folder / "traffic") as fronts,
+        clusters.all_of_them(folder / "clusters", env) as sites,
+    ):
+        yield Systems(web=found, cloud=cloud, fronts=fronts, sites=sites)
 
 
 @contextlib.contextmanager
