@@ -54,7 +54,7 @@ def test_every_aws_action_is_tried_here() -> None:
 def scene_of(cloud: Cloud, action: Action, **others: Any) -> Scene:
     action.plan(cloud.context(seconds=60))  # what is read once in a process takes longer than a test's short deadline
     cloud.calls.clear()
-    return Scene(action=action, policy=cloud.policy(), heard=cloud.changes, has_marks=False, **others)
+    return Scene(action=action, policy=cloud.policy(), heard=cloud.changes, has_marks=False, stalled_seconds=3, **others)
 
 
 class TestAsgScale(ActionContract):

@@ -45,7 +45,8 @@ class Scene:
     reached the system and may have changed something; leave it out where they cannot be recorded. `stall` makes an effect begin and not end
     from now on. `meddle` is somebody else changing what the action works on. `never` names, with the reason, the answers that the probe
     cannot give. `adds` says why applying twice acts twice (a message is sent again); leave it empty where it changes once. `has_marks` is
-    false where the system cannot carry our mark. `seconds` is how long one apply may take.
+    false where the system cannot carry our mark. `seconds` is how long one apply may take, `stalled_seconds` after
+    which one that `stall` holds up is given up.
     """
 
     action: Action
@@ -58,6 +59,7 @@ class Scene:
     adds: str = ""
     has_marks: bool = True
     seconds: float = 30
+    stalled_seconds: float = 1
 
     def context(self, *, mark: str = OURS, mode: Literal["live", "dry"] = "live", seconds: float | None = None) -> Context:
         """Return a context by the machine's clock."""
@@ -171,10 +173,9 @@ def _probe_after(scene: Scene, change: Change) -> None:
 
 def _left_in_doubt(scene: Scene) -> Change:
     for _ in range(TRIES):
-        context = scene.context(seconds=1)
-        change = scene.action.plan(context)
+        change = scene.action.plan(scene.context())
         try:
-            scene.action.apply(context, change)
+            scene.action.apply(scene.context(seconds=scene.stalled_seconds), change)
         except ConflictError:
             continue
         except InDoubtError:
