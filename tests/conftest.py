@@ -13,6 +13,7 @@ pytest_plugins = [
     "fixtures_timeline",
     "fixtures_traffic",
     "fixtures_waiting",
+    "fixtures_arena",  # last: it takes from others, whose asserts pytest rewrites before
 ]
 
 

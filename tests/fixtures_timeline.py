@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from typing import TYPE_CHECKING
@@ -44,6 +45,13 @@ def database_server() -> Iterator[Server]:
 @pytest.fixture
 def database_url(database_server: Server) -> Iterator[str]:
     """SQLAlchemy URL of a fresh database with the timeline's tables; also good as STOPGAP_DATABASE_URL."""
+    with fresh_database(database_server) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def fresh_database(database_server: Server) -> Iterator[str]:
+    """Give a database with the timeline's tables, for as long as it is needed."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     with database_server.administrator() as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} OWNER {_TEMPLATE}")

@@ -188,22 +188,31 @@ class AnyOrder(RuleBasedStateMachine):
     def the_run_goes_on(self) -> None:
         self.a_process_carries_the_run_on(fuse=0, dies_after=False)
 
-    @rule(answer=some.sampled_from([Answer.APPROVE, Answer.APPROVE, Answer.WITHIN]), few=some.integers(0, 3))
-    def it_asks_and_people_approve(self, answer: Answer, few: int) -> None:
+    @rule(answer=some.sampled_from([Answer.APPROVE, Answer.APPROVE, Answer.WITHIN]), few=some.integers(0, 3), first=some.integers(0, 3))
+    def it_asks_and_people_approve(self, answer: Answer, few: int, first: int) -> None:
         """Left to chance alone, hardly any question would ever be approved; now and then one person too few does."""
         self.the_run_goes_on()
-        for person in [each for each in self.holders if each != "dana"][: self.approvers - (few == 0)]:
+        for person in (PEOPLE[first:4] + PEOPLE[:first])[: self.approvers - (few == 0)]:
             self.clock.advance(timedelta(seconds=CODE + 1))
             self.somebody_answers(person=person, answer=answer, code="right", to="open", age=None)
 
-    @rule(few=some.integers(0, 5))
-    def it_is_approved_and_goes_on(self, few: int) -> None:
-        self.it_asks_and_people_approve(answer=Answer.APPROVE, few=few)
+    @rule(
+        answer=some.sampled_from([Answer.APPROVE, Answer.APPROVE, Answer.WITHIN]),
+        few=some.integers(0, 5),
+        first=some.integers(0, 3),
+        meanwhile=some.one_of(some.none(), some.none(), some.integers(0, 9)),
+    )
+    def it_is_approved_and_goes_on(self, answer: Answer, few: int, first: int, meanwhile: int | None) -> None:
+        self.it_asks_and_people_approve(answer=answer, few=few, first=first)
+        if meanwhile is not None:
+            self.it_drifts(replicas=meanwhile)
         self.the_run_goes_on()
 
     @rule(
         person=some.sampled_from(PEOPLE),
-        answer=some.sampled_from([Answer.APPROVE] * 4 + [Answer.WITHIN, Answer.SKIP, Answer.STOP, Answer.AGAIN, Answer.DONE]),
+        answer=some.sampled_from(
+            [Answer.APPROVE] * 4 + [Answer.WITHIN, Answer.WITHDRAW, Answer.SKIP, Answer.STOP, Answer.AGAIN, Answer.DONE]
+        ),
         code=some.sampled_from(["right"] * 6 + ["last", "early", "ben's", "none"]),
         to=some.sampled_from(["open"] * 5 + ["first", "junk"]),
         age=some.sampled_from([None, None, timedelta(seconds=1), timedelta(minutes=9), timedelta(minutes=11)]),
@@ -215,13 +224,14 @@ class AnyOrder(RuleBasedStateMachine):
         came = now - age if age else now
         given = self.code(person, code, came)
         if asked and self.may_count(asked[-1], person=person, digest=digest, code=given, came=came):
-            self.said.append(Said(person=person, answer=str(answer), digest=digest))
+            self.note(Said(person=person, answer=str(answer), digest=digest))
         before = self.answered()
         attempt = Attempt(
             id=uuid.uuid4().hex, person=person, answer=str(answer), digest=digest, reason="", channel=uuid.uuid4().hex, code=given,
             received=came if age else None,
         )  # fmt: skip
         decide.decide(self.timeline, self.policy(), self.clock, run=fold.find_run(self.timeline, self.run.id), attempt=attempt)
+        self.no_approval_before_its_quorum()
         if self.answered() > before:
             self.used |= {(person, number) for number in self.counters(came) if self.apps[person].generate_otp(number) == given}
 
@@ -279,6 +289,13 @@ class AnyOrder(RuleBasedStateMachine):
             MADE["exactly" if exactly else "within bounds", question.data["round"], self.approvers] += 1
         self.checked = len(self.system.made)
 
+    @invariant()
+    def no_approval_before_its_quorum(self) -> None:
+        for entry in self.timeline.of_run(self.run.id):
+            if entry.kind == "gate.decided" and entry.data["answer"].startswith("approve"):
+                people = {each.person for each in self.said if each.digest == entry.data["change"] and each.answer.startswith("approve")}
+                assert len(people) >= self.approvers, "it was decided before enough had approved"
+
     def may_count(self, question: Entry, *, person: str, digest: str, code: str, came: datetime) -> bool:
         """Whether a careful reader of policy and question would let this answer count."""
         now = self.clock.now()
@@ -291,6 +308,16 @@ class AnyOrder(RuleBasedStateMachine):
         if digest != question.data["digest"] or came >= question.at + parse_duration(question.data["expires"]):
             return False
         return not any(each.answer in {"skip this step", "stop the run"} for each in self.said if each.digest == digest)  # a no ends it
+
+    def note(self, said: Said) -> None:
+        """Write it down; whoever takes their approval back before it was enough has not approved."""
+        enough = (
+            len({each.person for each in self.said if each.digest == said.digest and each.answer.startswith("approve")}) >= self.approvers
+        )
+        if said.answer != Answer.WITHDRAW:
+            self.said.append(said)
+        elif not enough:
+            self.said = [each for each in self.said if (each.person, each.digest) != (said.person, said.digest)]
 
     def counters(self, at: datetime) -> list[int]:
         middle = int(at.timestamp()) // CODE
