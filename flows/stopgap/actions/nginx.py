@@ -28,7 +28,6 @@ from stopgap.actions.contract import (
     Probe,
     Risk,
     Target,
-    TemporaryError,
     Undoes,
     action,
 )
@@ -103,9 +102,8 @@ class NginxUpstream:
         place = _place(context, self.proxy)
         if context.is_dry:
             raise guard.DryRunViolation(f"A dry run tried to write {place.file}. Nothing was written.")
-        if context.seconds_left() <= 0:
-            raise TemporaryError(f"{self.upstream}: the step's deadline has passed; nothing was written.")
         if not change.is_empty:
+            context.sending()
             self._write(context, place, change)
         return Outcome(changed=not change.is_empty, summary=change.summary, data={"moved": change.measures["shift"]})
 

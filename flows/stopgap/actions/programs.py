@@ -35,6 +35,7 @@ def run(context: Context, argv: Sequence[str]) -> Ended:
     left = context.seconds_left()
     if left <= 0:
         raise TemporaryError(f"{argv[0]}: the step's deadline has passed; nothing was started.")
+    context.sending()  # the program itself may take longer than one call: who takes the run over asks, and starts nothing again by itself
     try:
         started = subprocess.Popen(  # noqa: S603  an argument list that policy allows, without a shell
             list(argv),

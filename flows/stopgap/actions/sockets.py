@@ -24,7 +24,7 @@ def ask(context: Context, address: str, line: str) -> str:
     is_reading = READING.fullmatch(line) is not None
     if context.is_dry and not is_reading:
         raise guard.DryRunViolation(f"A dry run tried to tell {address}: {line}; it may only ask. Nothing was sent.")
-    left = min(LONGEST, context.seconds_left())
+    left = min(LONGEST, context.seconds_left()) if is_reading else context.sending(LONGEST)
     if left <= 0:
         raise TemporaryError(f"{address}: the step's deadline has passed; nothing was sent.")
     connection = _connect(address, left)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from stopgap.actions import guard
 from stopgap.actions.aws import reads
-from stopgap.actions.contract import TemporaryError
+from stopgap.actions.contract import LONGEST_CALL, TemporaryError
 
 if TYPE_CHECKING:
     from stopgap.actions.contract import Context
 
 # Seconds for one request, if the step's deadline allows so much.
-LONGEST_READ, LONGEST_WRITE = 10.0, 30.0
+LONGEST_READ, LONGEST_WRITE = 10.0, LONGEST_CALL.total_seconds()
 
 
 class Transport:
@@ -32,9 +32,10 @@ class Transport:
         left = self._context.seconds_left()
         if left <= 0:
             raise TemporaryError(f"{operation}: the step's deadline has passed; nothing was sent.")
-        longest = LONGEST_WRITE if reads.may_change(operation, request.body) else LONGEST_READ
+        changes = reads.may_change(operation, request.body)
+        patience = self._context.sending(LONGEST_WRITE) if changes else min(left, LONGEST_READ)
         with guard.passage():
-            answer = self._within(min(left, longest)).send(request)
+            answer = self._within(patience).send(request)
             answer.content  # noqa: B018  reads the body while the passage is open
         return answer
 
