@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from matrix import nursery as nurseries
 from matrix import systems, table
 from matrix.bench import Bench, Ended, Nursery
 from matrix.cases import CASES
-from matrix.control import PATIENCE, Control, Point
+from matrix.control import PATIENCE, Control, Hold, Point
 from stopgap import home
 from stopgap.actions import registry
 from stopgap.engine import server
@@ -28,6 +29,7 @@ from stopgap.timeline import open as opening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
     from stopgap.incidents.model import Run
     from stopgap.timeline.postgres import Server
@@ -138,13 +140,22 @@ def killed(bench: Bench, nursery: Nursery, action: str, point: Point) -> Killed:
     run, name = bench.request(action)
     hold = bench.control.arm(run.id, point)
     pid, first = nursery.carry_out(action, run)
-    assert hold.reached.wait(PATIENCE), f"{action} never came to this point: {point}"
+    assert arrives(hold, first), f"{action} never came to this point: {point}\n{bench.account(run)}\n{bench.control.seen(run.id)}"
     assert hold.pid == pid
     os.kill(pid, signal.SIGKILL)
     hold.released.set()
     assert first.result(PATIENCE) == -signal.SIGKILL
     asked = go_on(bench, nursery, action, run, name)
     return Killed(point, name, bench.ended(action, run, name), asked)
+
+
+def arrives(hold: Hold, first: Future[int]) -> bool:
+    """Wait until a process stands at its point; false when it ended before."""
+    ends = time.monotonic() + PATIENCE
+    while not hold.reached.wait(0.1):
+        if first.done() or time.monotonic() > ends:
+            return hold.reached.is_set()
+    return True
 
 
 def go_on(bench: Bench, nursery: Nursery, action: str, run: Run, name: str) -> bool:
