@@ -7,6 +7,7 @@ pytest_plugins = [
     "fixtures_aws",
     "fixtures_cluster",
     "fixtures_engine",
+    "fixtures_http",
     "fixtures_prefect",
     "fixtures_proxy",
     "fixtures_sandbox",

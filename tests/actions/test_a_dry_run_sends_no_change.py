@@ -31,6 +31,8 @@ def arguments_of(place: Place, base: str) -> dict[str, dict[str, Any]]:
     container = {"name": "c", "image": GOOD}
     template = {"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}
     every = {
+        "http.get": {"url": f"{base}/version"},
+        "http.request": {"method": "DELETE", "url": f"{base}/version"},
         "http.wait": {"url": f"{base}/version"},
         "kubernetes.cordon": node,
         "kubernetes.delete_pod": {**here, "pod": pods[0]["metadata"]["name"]},

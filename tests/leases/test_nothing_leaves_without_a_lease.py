@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
-from stopgap.actions import programs, sockets
+from stopgap.actions import programs, registry, sockets
 from stopgap.actions.aws.transport import Transport
 from stopgap.actions.contract import Context, TemporaryError
 from stopgap.clock import SystemClock
@@ -58,6 +58,12 @@ def test_a_line_to_a_runtime_socket(context: Context, runtime: tuple[str, Callab
     with pytest.raises(LostError):
         sockets.ask(context, address, "set server web/a weight 1")
     assert not called()
+
+
+def test_a_request_over_http(context: Context) -> None:
+    step = registry.build("http.request", {"method": "POST", "url": "http://127.0.0.1:9/"})
+    with pytest.raises(LostError):
+        step.apply(context, step.plan(context))
 
 
 def test_a_program(context: Context, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matrix import aws, kubernetes, traffic
 from matrix.case import NAME, Case
@@ -10,10 +10,20 @@ from matrix.case import NAME, Case
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from matrix.systems import Systems
+
+
+def _request(systems: Systems) -> Mapping[str, Any]:
+    url = f"{systems.web.url}/ok/{NAME}"
+    return {"method": "POST", "url": url, "json": {"size": 3}, "undo_url": url}
+
+
 CASES: Mapping[str, Case] = {
     **aws.CASES,
     **kubernetes.CASES,
     **traffic.CASES,
+    "http.get": Case(arguments=lambda systems: {"url": f"{systems.web.url}/ok/{NAME}"}, effects=0, counted="a recording web server"),
+    "http.request": Case(arguments=_request, effects=2, counted="a recording web server"),
     "http.wait": Case(arguments=lambda systems: {"url": f"{systems.web.url}/ok/{NAME}"}, effects=0, counted="a recording web server"),
     "manual": Case(arguments=lambda _: {"instructions": f"Do something about {NAME}."}, effects=0, counted="a person"),
     "note": Case(arguments=lambda _: {"text": f"This is {NAME}."}, effects=0, counted="the timeline"),

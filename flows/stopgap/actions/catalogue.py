@@ -41,6 +41,8 @@ ACTIONS = {
     "haproxy.drain": Place("stopgap.actions.haproxy", "HaproxyDrain"),
     "haproxy.ready": Place("stopgap.actions.haproxy", "HaproxyReady"),
     "haproxy.weight": Place("stopgap.actions.haproxy", "HaproxyWeight"),
+    "http.get": Place("stopgap.actions.http_request", "HttpGet"),
+    "http.request": Place("stopgap.actions.http_request", "HttpRequest"),
     "http.wait": Place("stopgap.actions.http", "HttpWait"),
     "kubernetes.cordon": _kubernetes("nodes", "Cordon"),
     "kubernetes.delete_pod": _kubernetes("delete_pod", "DeletePod"),

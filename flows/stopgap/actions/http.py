@@ -12,7 +12,7 @@ from pydantic import Field
 
 from stopgap import clock
 from stopgap.actions import fields, waiting
-from stopgap.actions.contract import Action, Change, Context, Effect, Outcome, Probe, Risk, Target, Undoes, action
+from stopgap.actions.contract import Action, Change, Context, Effect, Outcome, PermanentError, Probe, Risk, Target, Undoes, action
 from stopgap.actions.transports import http_client
 
 
@@ -94,6 +94,8 @@ class HttpWait:
             patience = min(context.seconds_left(), 10 * (self.faster_than or timedelta(seconds=1)).total_seconds())
             try:
                 response = client.get(self.url, timeout=max(0.001, patience))
+            except httpx.InvalidURL as error:
+                raise PermanentError(f"{self.url}: {error}.") from error
             except httpx.TransportError as error:
                 return Answer(0, context.clock.monotonic() - started, f"no answer ({type(error).__name__}: {error})")
         return Answer(response.status_code, context.clock.monotonic() - started)

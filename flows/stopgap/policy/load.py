@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stopgap import document, schema
 from stopgap.clock import parse_duration
-from stopgap.policy import alerting, asking, limiting
+from stopgap.policy import alerting, asking, limiting, reaching
 from stopgap.policy.model import (
     Account,
     AccountName,
@@ -53,7 +53,14 @@ def check(found: Document) -> tuple[Policy | None, list[Problem]]:
     """Return the policy of a document, or None and its mistakes."""
     problems = schema.check(found, "policy")
     problems += (
-        [*_unknown_people(found), *_roles_elsewhere(found), *asking.check(found), *alerting.problems(found), *limiting.problems(found)]
+        [
+            *_unknown_people(found),
+            *_roles_elsewhere(found),
+            *asking.check(found),
+            *alerting.problems(found),
+            *limiting.problems(found),
+            *reaching.problems(found),
+        ]
         if not problems
         else []
     )
@@ -99,6 +106,7 @@ def _policy(found: Document) -> Policy:
         prometheus=dict(data.get("prometheus", {})),
         haproxy=dict(data.get("haproxy", {})),
         nginx={name: _nginx(value) for name, value in data.get("nginx", {}).items()},
+        http=reaching.http(data.get("http", {})),
         limits=limiting.read(data.get("limits", {})),
         approvals=asking.rules(data.get("approvals", {})),
         by_severity=asking.by_severity(data.get("approvals", {})),

@@ -100,6 +100,17 @@ class Nginx:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRules:
+    """Where HTTP actions may go. `hosts` are the only ones at which `http.request` may change something; None means any.
+
+    `addresses` are link-local and metadata addresses, or networks of them, that may be reached all the same.
+    """
+
+    hosts: tuple[str, ...] | None = None
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze:
     """A time in which no step may change anything, but by the actions in `allowed`."""
 
@@ -203,6 +214,7 @@ class Policy:
     prometheus: Mapping[str, str] = field(default_factory=dict)  # name -> base URL; "default" is used when a step names none
     haproxy: Mapping[str, str] = field(default_factory=dict)  # name -> a path or host:port of its runtime socket
     nginx: Mapping[str, Nginx] = field(default_factory=dict)
+    http: HttpRules = field(default_factory=HttpRules)
     limits: Limits = field(default_factory=Limits)
     approvals: ApprovalRules = field(default_factory=ApprovalRules)
     by_severity: Mapping[Severity, ApprovalRules] = field(default_factory=dict)  # in place of `approvals`, and as complete

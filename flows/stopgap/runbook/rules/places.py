@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from stopgap import schema
+from stopgap.policy import reaching
 from stopgap.runbook.rules import arguments, outline
 
 if TYPE_CHECKING:
@@ -41,8 +43,29 @@ def _call(found: Document, call: outline.CallOutline, action: ActionSchema, poli
     if isinstance(server, str) and server not in policy.prometheus:
         path = _path(call, "server") if "server" in values else (*call.path, "uses")
         yield _unknown(found, path, "Prometheus server", server, list(policy.prometheus))
+    if action.name.startswith("http."):
+        yield from _addresses(found, call, policy, changes=not action.only_reads)
     if not action.only_reads:
         yield from _limits(found, call, values, policy)
+
+
+def _addresses(found: Document, call: outline.CallOutline, policy: Policy, *, changes: bool) -> Iterator[Problem]:
+    for key in ("url", "done_url", "undo_url"):
+        host = _host(_literal(call.arguments.get(key)))
+        if host and not reaching.may_reach(host, policy.http):
+            hint = "policy.yaml can allow it:  http: {addresses: [...]}"
+            yield found.problem(_path(call, key), f"{host} is a link-local or metadata address", "beyond-limits", hint=hint)
+        elif host and changes and key != "done_url" and not reaching.may_change(host, policy.http):
+            hosts = policy.http.hosts or ()
+            hint = f"policy.yaml allows {schema.listed(hosts, last='and')}" if hosts else "policy.yaml allows none"
+            yield found.problem(_path(call, key), f'nothing may be changed at the host "{host}"', "beyond-limits", hint=hint)
+
+
+def _host(url: Any) -> str:
+    try:
+        return urlsplit(url).hostname or "" if isinstance(url, str) else ""
+    except ValueError:  # brackets that do not match
+        return ""
 
 
 def _limits(found: Document, call: outline.CallOutline, values: Any, policy: Policy) -> Iterator[Problem]:
