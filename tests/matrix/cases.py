@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from matrix import aws, kubernetes, traffic
 from matrix.case import NAME, Case
+from matrix.systems import POSTING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from matrix.systems import Systems
+
+
+def _command(systems: Systems) -> Mapping[str, Any]:
+    argv = [*POSTING, f"{systems.web.url}/ok/{NAME}"]
+    return {"argv": argv, "undo_argv": argv}
 
 
 def _request(systems: Systems) -> Mapping[str, Any]:
@@ -22,6 +28,7 @@ CASES: Mapping[str, Case] = {
     **aws.CASES,
     **kubernetes.CASES,
     **traffic.CASES,
+    "command.run": Case(arguments=_command, effects=2, counted="a recording web server"),
     "http.get": Case(arguments=lambda systems: {"url": f"{systems.web.url}/ok/{NAME}"}, effects=0, counted="a recording web server"),
     "http.request": Case(arguments=_request, effects=2, counted="a recording web server"),
     "http.wait": Case(arguments=lambda systems: {"url": f"{systems.web.url}/ok/{NAME}"}, effects=0, counted="a recording web server"),

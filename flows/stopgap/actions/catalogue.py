@@ -38,6 +38,7 @@ ACTIONS = {
     "aws.route53_shift": _aws("route53", "Route53Shift"),
     "aws.ssm_automation": _aws("ssm", "SsmAutomation"),
     "aws.ssm_command": _aws("ssm", "SsmCommand"),
+    "command.run": Place("stopgap.actions.command", "CommandRun"),
     "haproxy.drain": Place("stopgap.actions.haproxy", "HaproxyDrain"),
     "haproxy.ready": Place("stopgap.actions.haproxy", "HaproxyReady"),
     "haproxy.weight": Place("stopgap.actions.haproxy", "HaproxyWeight"),

@@ -106,6 +106,7 @@ def _policy(found: Document) -> Policy:
         prometheus=dict(data.get("prometheus", {})),
         haproxy=dict(data.get("haproxy", {})),
         nginx={name: _nginx(value) for name, value in data.get("nginx", {}).items()},
+        commands=tuple(map(tuple, data.get("commands", ()))),
         http=reaching.http(data.get("http", {})),
         limits=limiting.read(data.get("limits", {})),
         approvals=asking.rules(data.get("approvals", {})),

@@ -215,6 +215,7 @@ class Policy:
     haproxy: Mapping[str, str] = field(default_factory=dict)  # name -> a path or host:port of its runtime socket
     nginx: Mapping[str, Nginx] = field(default_factory=dict)
     http: HttpRules = field(default_factory=HttpRules)
+    commands: tuple[tuple[str, ...], ...] = ()  # what `command.run` may start: a program's path, and a pattern for each argument
     limits: Limits = field(default_factory=Limits)
     approvals: ApprovalRules = field(default_factory=ApprovalRules)
     by_severity: Mapping[Severity, ApprovalRules] = field(default_factory=dict)  # in place of `approvals`, and as complete

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from stopgap import schema
-from stopgap.policy import reaching
+from stopgap.policy import commands, reaching
 from stopgap.runbook.rules import arguments, outline
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def _call(found: Document, call: outline.CallOutline, action: ActionSchema, poli
         yield _unknown(found, path, "Prometheus server", server, list(policy.prometheus))
     if action.name.startswith("http."):
         yield from _addresses(found, call, policy, changes=not action.only_reads)
+    if action.name == "command.run":
+        yield from _commands(found, call, policy)
     if not action.only_reads:
         yield from _limits(found, call, values, policy)
 
@@ -59,6 +61,15 @@ def _addresses(found: Document, call: outline.CallOutline, policy: Policy, *, ch
             hosts = policy.http.hosts or ()
             hint = f"policy.yaml allows {schema.listed(hosts, last='and')}" if hosts else "policy.yaml allows none"
             yield found.problem(_path(call, key), f'nothing may be changed at the host "{host}"', "beyond-limits", hint=hint)
+
+
+def _commands(found: Document, call: outline.CallOutline, policy: Policy) -> Iterator[Problem]:
+    for key in ("argv", "undo_argv"):
+        argv = outline.listed(call.arguments, key)
+        is_literal = bool(argv) and all(isinstance(each, str) and "${{" not in each for each in argv)
+        if is_literal and not commands.allowed(argv, policy.commands):
+            hint = f"policy.yaml allows: {commands.show(policy.commands)}"
+            yield found.problem(_path(call, key), "policy.yaml does not allow this command", "beyond-limits", hint=hint)
 
 
 def _host(url: Any) -> str:
