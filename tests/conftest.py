@@ -5,6 +5,7 @@ import signal
 pytest_plugins = [
     "fixtures_alerts",
     "fixtures_aws",
+    "fixtures_browser",
     "fixtures_cluster",
     "fixtures_engine",
     "fixtures_http",

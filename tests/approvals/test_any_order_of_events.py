@@ -157,6 +157,7 @@ class AnyOrder(RuleBasedStateMachine):
             secret = pyotp.random_base32()
             responders.enrol(self.timeline, responders.roll(self.timeline), person=PersonId(person), by="installer", secret=secret)
             self.apps[person] = pyotp.TOTP(secret)
+        self.last: dict[str, str] = {}  # the code that last counted
         self.used: set[tuple[str, int]] = set()
         self.next_run()
 
@@ -188,13 +189,19 @@ class AnyOrder(RuleBasedStateMachine):
     def the_run_goes_on(self) -> None:
         self.a_process_carries_the_run_on(fuse=0, dies_after=False)
 
-    @rule(answer=some.sampled_from([Answer.APPROVE, Answer.APPROVE, Answer.WITHIN]), few=some.integers(0, 3), first=some.integers(0, 3))
-    def it_asks_and_people_approve(self, answer: Answer, few: int, first: int) -> None:
+    @rule(
+        answer=some.sampled_from([Answer.APPROVE, Answer.APPROVE, Answer.WITHIN]),
+        few=some.integers(0, 3),
+        first=some.integers(0, 3),
+        code=some.sampled_from(["right"] * 4 + ["early", "none"]),
+        waits=some.booleans(),
+    )
+    def it_asks_and_people_approve(self, answer: Answer, few: int, first: int, code: str = "right", *, waits: bool = True) -> None:
         """Left to chance alone, hardly any question would ever be approved; now and then one person too few does."""
         self.the_run_goes_on()
         for person in (PEOPLE[first:4] + PEOPLE[:first])[: self.approvers - (few == 0)]:
-            self.clock.advance(timedelta(seconds=CODE + 1))
-            self.somebody_answers(person=person, answer=answer, code="right", to="open", age=None)
+            self.clock.advance(timedelta(seconds=CODE + 1 if waits else 0))
+            self.somebody_answers(person=person, answer=answer, code=code, to="open", age=None)
 
     @rule(
         answer=some.sampled_from([Answer.APPROVE, Answer.APPROVE, Answer.WITHIN]),
@@ -206,6 +213,47 @@ class AnyOrder(RuleBasedStateMachine):
         self.it_asks_and_people_approve(answer=answer, few=few, first=first)
         if meanwhile is not None:
             self.it_drifts(replicas=meanwhile)
+        self.the_run_goes_on()
+
+    def they_answer(self, *answers: tuple[str, Answer], code: str = "right") -> None:
+        for person, answer in answers:
+            self.clock.advance(timedelta(seconds=CODE + 1))
+            self.somebody_answers(person=person, answer=answer, code=code, to="open", age=None)
+
+    @rule(no=some.sampled_from([Answer.SKIP, Answer.STOP]), first=some.sampled_from([Answer.APPROVE, None]))
+    def one_says_no_and_others_approve(self, no: Answer, first: Answer | None) -> None:
+        self.the_run_goes_on()
+        self.they_answer(*([("ada", first)] if first else []), ("ben", no), ("chen", Answer.APPROVE), ("ada", Answer.APPROVE))
+        self.the_run_goes_on()
+
+    @rule(then=some.sampled_from(["ben", "ada"]))
+    def one_takes_their_approval_back(self, then: str) -> None:
+        self.the_run_goes_on()
+        self.they_answer(("ada", Answer.APPROVE), ("ada", Answer.WITHDRAW), (then, Answer.APPROVE))
+        self.the_run_goes_on()
+
+    @rule(people=some.sampled_from(["ada", "ben", "chen"]), code=some.sampled_from(["again", "right"]))
+    def one_code_is_tried_twice(self, people: str, code: str) -> None:
+        self.the_run_goes_on()
+        self.they_answer((people, Answer.APPROVE))
+        self.the_run_goes_on()
+        self.the_run_goes_on()  # the next run asks
+        self.somebody_answers(person=people, answer=Answer.APPROVE, code=code, to="open", age=None)
+        self.the_run_goes_on()
+
+    @rule(
+        seen=some.lists(some.integers(0, 9), min_size=2, max_size=2),
+        answers=some.lists(some.sampled_from([Answer.WITHIN, Answer.WITHIN, Answer.APPROVE]), min_size=2, max_size=2),
+        then=some.integers(0, 40),
+    )
+    def it_moves_until_bounds_are_offered(self, seen: list[int], answers: list[Answer], then: int) -> None:
+        for replicas in seen:
+            self.the_run_goes_on()
+            self.they_answer(("ada", Answer.APPROVE), ("ben", Answer.APPROVE))
+            self.it_drifts(replicas=replicas)
+        self.the_run_goes_on()
+        self.they_answer(*zip(("ada", "ben"), answers, strict=True))
+        self.it_drifts(replicas=then)
         self.the_run_goes_on()
 
     @rule(
@@ -233,6 +281,7 @@ class AnyOrder(RuleBasedStateMachine):
         decide.decide(self.timeline, self.policy(), self.clock, run=fold.find_run(self.timeline, self.run.id), attempt=attempt)
         self.no_approval_before_its_quorum()
         if self.answered() > before:
+            self.last[person] = given
             self.used |= {(person, number) for number in self.counters(came) if self.apps[person].generate_otp(number) == given}
 
     @rule(replicas=some.integers(0, 9))
@@ -332,6 +381,8 @@ class AnyOrder(RuleBasedStateMachine):
         return sum(entry.kind == "gate.answered" for entry in self.timeline.of_run(self.run.id))
 
     def code(self, person: str, which: str, came: datetime) -> str:
+        if which == "again":
+            return self.last.get(person, "")
         middle = int(came.timestamp()) // CODE
         number = {"right": middle, "last": middle - 1, "early": middle + 3, "ben's": middle, "none": 0}[which]
         return "" if which == "none" else self.apps["ben" if which == "ben's" else person].generate_otp(number)

@@ -1,35 +1,22 @@
-"""The incident commander decides in Prefect's UI, in a real browser, during the demo.
-
-With STOPGAP_SCREENSHOTS naming a folder, what the browser showed is kept there.
-"""
+"""The incident commander decides in Prefect's UI, in a real browser, during the demo."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
+
+from fixtures_browser import fill_in, keep, log_in, open_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Page
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# The flags keep Chromium from calling home; a new profile keeps it from anybody's settings.
-ARGUMENTS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-PATIENCE = 60_000.0  # milliseconds; on two busy cores a page takes long
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: apt-get install chromium)")
 
 
 @dataclass
@@ -64,47 +51,13 @@ def demo() -> Iterator[Demo]:
         process.communicate()
 
 
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch_persistent_context(
-            tmp_path / "profile", executable_path=CHROMIUM, args=ARGUMENTS, viewport={"width": 1100, "height": 980}
-        )
-        browser.set_default_timeout(PATIENCE)
-        expect.set_options(timeout=PATIENCE)
-        yield browser.new_page()
-        browser.close()
-
-
-def keep(page: Page, name: str) -> None:
-    folder = os.environ.get("STOPGAP_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=Path(folder) / f"{name}.png")
-
-
 def open_gate(page: Page, demo: Demo) -> None:
-    page.goto(demo.link)
-    page.locator("input[type=password]").fill(demo.auth)
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name="Resume")).to_be_visible()
-    page.reload()  # rid of the complaint that the page makes about itself before anybody has logged in
-    page.get_by_role("button", name="Resume").click()
-    expect(page.get_by_text("Resume Flow Run")).to_be_visible()
-
-
-def choose(page: Page, *, field: int, option: str) -> None:
-    form = page.get_by_role("dialog")
-    form.locator(".p-select-button__control").nth(field).focus()
-    page.keyboard.press("Space")  # a click without the pause of a hand opens the list and closes it again
-    page.locator(".p-select-option").filter(has_text=re.compile(option)).first.click()
+    log_in(page, demo.link, demo.auth)
+    open_form(page)
 
 
 def answer(page: Page, decision: str) -> None:
-    choose(page, field=0, option=f"^{decision}$")
-    choose(page, field=1, option="^[0-9a-f]+$")
-    form = page.get_by_role("dialog")
-    form.locator("textarea").nth(0).fill("ada")
-    form.locator("textarea").nth(1).fill("the shop is slow since 2.4.1")
+    fill_in(page, decision, "ada", "the shop is slow since 2.4.1")
 
 
 def submit(page: Page) -> None:

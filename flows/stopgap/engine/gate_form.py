@@ -56,11 +56,12 @@ def describe(work: Work, part: Part, gate: Gate) -> str:
     parts = [
         "# DRILL: nothing will be changed" if work.mode is Mode.DRILL else "",
         f"## {explain.text(part.step.name)}",
+        *(f"> {explain.text(refusal)}" for refusal in gate.refused[-1:]),  # on top: the form shows little without scrolling
         f"{run.incident} · {explain.text(work.runbook.title)} · step `{part.step.id}` · round {gate.round}",
         *_question(gate),
         f"**Who may decide:** {_who(work, gate, work.clock.now())}",
         f"**Until:** {gate.expires_at:%Y-%m-%d %H:%M:%S} UTC ({format_duration(gate.expires)} after it was asked); then it counts as expired.",
-        *(f"> {explain.text(refusal)}" for refusal in gate.refused[-5:]),
+        *(f"> {explain.text(refusal)}" for refusal in gate.refused[-5:-1]),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -77,8 +78,8 @@ def _question(gate: Gate) -> list[str]:
 def _change(asks: Mapping[str, Any], action: str) -> list[str]:
     where = ", ".join(f"`{each}`" for each in asks.get("targets", ()))
     return [
-        explain.change(Change.from_json(asks["change"])),
         f"**Where:** {where}" if where else "",
+        explain.change(Change.from_json(asks["change"])),
         f"{action} {explain.UNDO[asks['undoes']]}",
     ]
 

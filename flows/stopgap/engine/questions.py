@@ -135,7 +135,7 @@ def time_left(work: Work, before: Gate | None) -> timedelta | None:
     if before is None:
         return None
     left = min(before.expires_at - work.clock.now(), before.expires)  # no longer than it was, even when the clock was set back
-    return max(left, AT_LEAST)
+    return max(timedelta(seconds=int(left.total_seconds())), AT_LEAST)
 
 
 def _since(work: Work, part: Part, before: Gate, asks: Mapping[str, Any]) -> dict[str, Any]:

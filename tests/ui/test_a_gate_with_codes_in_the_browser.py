@@ -1,0 +1,137 @@
+"""Two people decide with one-time codes in Prefect's UI: wrong codes, a quorum, a change that moved meanwhile, a question that expired."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pyotp
+import pytest
+from playwright.sync_api import expect
+from prefect.client.schemas.objects import StateType
+from prefect.states import Scheduled
+
+from fixtures_browser import fill_in, keep, log_in, open_form
+from stopgap.approvals import codes, responders
+from stopgap.approvals import gate as gates
+from stopgap.policy import load as policies
+from stopgap.policy.model import PersonId
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from fixtures_engine import Bench
+    from fixtures_waiting import Waiting
+    from stopgap.engine.server import PrefectServer
+
+# Prefect leaves the socket of its event feed to the collector when a flow run ends in this process.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+TWO = """\
+steps:
+  - id: scale
+    name: Add checkout capacity
+    uses: kubernetes.scale
+    with: {deployment: checkout, replicas: 9}
+    approval: {by: [incident-commander], approvers: 2}
+"""
+SOON = TWO.replace("approvers: 2", "expires: 15s")
+
+
+@pytest.fixture
+def bench(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """The sandbox's policy, with codes required."""
+    monkeypatch.setenv("STOPGAP_SECRET_KEY", "the key of the secrets in these tests")
+    path = bench.folder / "policy.yaml"
+    path.write_text(path.read_text().replace("require_code: false", "require_code: true"))
+    bench.policy = policies.load(path)
+    return bench
+
+
+class Phones:
+    """Ada's and Ben's. Each code counts once, so they go on to the next one without waiting for it."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.apps = {name: pyotp.TOTP(pyotp.random_base32()) for name in ("ada", "ben")}
+        self.next = dict.fromkeys(self.apps, -1)
+        timeline = bench.timeline
+        for name, app in self.apps.items():
+            responders.enrol(timeline, responders.roll(timeline), person=PersonId(name), by="installer", secret=app.secret)
+
+    def code(self, name: str) -> str:
+        self.next[name] += 1
+        return self.apps[name].at(datetime.now(UTC) + timedelta(seconds=codes.STEP * self.next[name]))
+
+    def wrong(self, name: str) -> str:
+        near = {self.apps[name].at(datetime.now(UTC) + timedelta(seconds=codes.STEP * number)) for number in range(-3, 4)}
+        return next(each for each in map("{:06}".format, range(10)) if each not in near)
+
+
+def submit(page: Page, waiting: Waiting) -> None:
+    """Send the form, and let the run go on to where it waits again or ends."""
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_role("dialog")).not_to_be_visible()
+    assert waiting.state().type is not StateType.PAUSED
+    go_on(waiting)
+
+
+def go_on(waiting: Waiting) -> None:
+    """Execute the flow run in another thread: the browser's own loop runs in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(copy_context().run, waiting.execute).result()
+
+
+def says(page: Page, text: str) -> None:
+    expect(page.get_by_role("dialog").get_by_text(text, exact=False).first).to_be_visible()
+
+
+@pytest.mark.parametrize("waiting", [TWO], indirect=True)
+def test_two_people_decide_while_the_change_moves(waiting: Waiting, page: Page, bench: Bench, prefect_server: PrefectServer) -> None:
+    phones = Phones(bench)
+    log_in(page, f"{prefect_server.ui_url}/login?redirect=/runs/flow-run/{waiting.flow_run}", prefect_server.auth)
+    open_form(page)
+    says(page, "kubernetes/sandbox/shop/deployment/checkout")
+    says(page, "2 different people must approve; so far: nobody yet")
+    fill_in(page, "approve", "ada", phones.wrong("ada"), "the queue grows")
+    keep(page, "gate-asked")
+    submit(page, waiting)
+    open_form(page)
+    says(page, "The one-time code is not the one of ada at that moment. Is the telephone's clock right?")
+    keep(page, "gate-wrong-code")
+    fill_in(page, "approve", "ada", phones.code("ada"), "the queue grows")
+    submit(page, waiting)
+    open_form(page)
+    says(page, "2 different people must approve; so far: ada")
+    keep(page, "gate-second-person")
+    bench.meddle(replicas=5)
+    fill_in(page, "approve", "ben", phones.code("ben"), "")
+    submit(page, waiting)
+    assert bench.replicas() == 5
+    open_form(page)
+    says(page, "Asked again: it is no longer what was approved, and nothing of it was done.")
+    expect(page.get_by_role("row", name="replicas now 3 5")).to_be_visible()
+    keep(page, "gate-asked-again")
+    for name in ("ada", "ben"):
+        fill_in(page, "approve", name, phones.code(name), "")
+        submit(page, waiting)
+        if name == "ada":
+            open_form(page)
+    assert waiting.state().type is StateType.COMPLETED
+    assert bench.replicas() == 9
+
+
+@pytest.mark.parametrize("waiting", [SOON], indirect=True)
+def test_an_expired_question_is_shown_as_such(waiting: Waiting, page: Page, bench: Bench, prefect_server: PrefectServer) -> None:
+    gate = gates.waiting(waiting.work.entries())
+    assert gate
+    log_in(page, f"{prefect_server.ui_url}/login?redirect=/runs/flow-run/{waiting.flow_run}", prefect_server.auth)
+    time.sleep(max(0.0, (gate.expires_at - datetime.now(UTC)).total_seconds()))
+    waiting.client.set_flow_run_state(waiting.flow_run, Scheduled(), force=True)  # as the sweep does
+    go_on(waiting)
+    page.reload()
+    expect(page.get_by_text("Expired").first).to_be_visible()
+    expect(page.get_by_role("button", name="Resume")).not_to_be_visible()
+    keep(page, "gate-expired")
+    assert bench.replicas() == 3
