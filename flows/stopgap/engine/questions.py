@@ -13,6 +13,8 @@ from stopgap.approvals import gate as gates
 from stopgap.approvals.model import APPROVALS, Answer, Gate, Question
 from stopgap.engine import attempt, hiding
 from stopgap.runbook.model import ApprovalRequest, Status
+from stopgap.timeline.chain import RESPONDERS
+from stopgap.timeline.writing import TamperedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from stopgap.actions.contract import Action, Change
     from stopgap.engine.stage import Part, Stage
     from stopgap.engine.work import Work
+
 
 AT_LEAST = timedelta(minutes=5)  # what a question that is asked anew always leaves to answer it
 VOID = "the approval is void, because the change is no longer the one approved"
@@ -44,6 +47,8 @@ async def approved(work: Work, part: Part, stage: Stage, action: Action) -> Chan
         change = await asyncio.to_thread(plan, work, part, action)
         request = part.request(action, change)
         if request is None or (gate and await asyncio.to_thread(covers, work, gate, action, change)):
+            if gate:
+                await asyncio.to_thread(_trust, work)
             return change
         await asyncio.to_thread(_ask_approval, work, part, action, change, request=request, before=gate)
         gate = await answered(work, part, stage)
@@ -54,6 +59,20 @@ def covers(work: Work, gate: Gate, action: Action, change: Change) -> bool:
     if gate.voided or gate.answer not in APPROVALS or gate.asks.get("arguments") != _arguments(work, action):
         return False
     return gate.asks["digest"] == change.digest or (gate.answer is Answer.WITHIN and bounds.hold(gate, _shown(work, change)))
+
+
+def _trust(work: Work) -> None:
+    """Refuse to act on an approval when anybody without the timeline's key has touched what it rests on: the incident's chain, and who is enrolled."""
+    incident = work.run().incident
+    strange = next(
+        (f"{entry.chain} #{entry.number} says something about {work.id}." for entry in work.entries() if entry.chain != incident), ""
+    )
+    damage = next(filter(None, map(work.timeline.damage, (incident, RESPONDERS))), None)
+    if strange or damage:
+        raise TamperedError(
+            f"{strange or (damage and damage.sentence)} No approval in {incident} counts until that is explained; nothing was done. "
+            "See what else is wrong:  stopgap timeline verify"
+        )
 
 
 async def ask(work: Work, part: Part, stage: Stage, *, question: Question, asks: Mapping[str, Any]) -> Gate:
@@ -198,6 +217,8 @@ def _approved_together(work: Work, part: Part, whole: Part, action: Action) -> C
     gate = latest(work, whole, Question.APPROVE)
     asked = of_member(gate, part) if gate else None
     if covers(work, asked, action, change) if asked else part.request(action, change) is None:
+        if asked:
+            _trust(work)
         return change
     raise NotApprovedError
 

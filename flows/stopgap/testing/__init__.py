@@ -16,7 +16,7 @@ from stopgap.timeline import chain, following
 from stopgap.timeline import locks as locking
 from stopgap.timeline.entry import Appended, Draft, Entry
 from stopgap.timeline.locks import Lock
-from stopgap.timeline.verify import Snapshot, Verdict, verify
+from stopgap.timeline.verify import Snapshot, Verdict, verify, verify_one
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from stopgap.engine.stage import Part
     from stopgap.engine.work import Work
     from stopgap.timeline.proofs import Turn
+    from stopgap.timeline.verify import Damage
 
     Answering = tuple[str, Answer] | Callable[[Gate], tuple[str, Answer]]
 
@@ -143,6 +144,11 @@ class MemoryTimeline:
                 entries=iter([entry for name in chains for entry in self._entries[name]]),
             )
         return verify(snapshot, key=self._key, since=since)
+
+    def damage(self, name: str) -> Damage | None:
+        """Return the first thing wrong with one chain."""
+        with self._changed:
+            return verify_one(name, self._heads.get(name), self._entries.get(name, ()), key=self._key)
 
     def _append(self, draft: Draft) -> Appended:
         if draft.key in self._by_key:

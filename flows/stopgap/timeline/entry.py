@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from stopgap.timeline.locks import Locks
     from stopgap.timeline.proofs import Proofs
+    from stopgap.timeline.verify import Damage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,9 @@ class Timeline(Protocol):
 
     def next_number(self, name: str) -> int:
         """Return the next number of a counter (`INC`, `DRILL`); gaps are possible, repeats are not."""
+
+    def damage(self, name: str) -> Damage | None:
+        """Return the first thing wrong with a chain, or None."""
 
     def follow(self, chain: str, *, after: int = 0, timeout: timedelta | None = None) -> Iterator[Entry]:
         """Yield a chain's entries as they come; NOTIFY is a hint, a poll finds what it missed. Ends after `timeout` without one."""

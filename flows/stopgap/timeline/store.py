@@ -24,7 +24,7 @@ from stopgap.timeline.deliveries import Deliveries
 from stopgap.timeline.intakestore import PostgresIntake
 from stopgap.timeline.lockstore import PostgresLocks
 from stopgap.timeline.proofstore import PostgresProofs
-from stopgap.timeline.verify import Snapshot, Verdict, verify
+from stopgap.timeline.verify import Snapshot, Verdict, verify, verify_one
 from stopgap.timeline.writing import Writing
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from stopgap.clock import Clock
     from stopgap.timeline.entry import Appended, Draft, Entry
+    from stopgap.timeline.verify import Damage
 
 _RESTED = 1.0  # seconds
 _TRIES = 5  # of an append that lost a race for a key in another chain
@@ -195,6 +196,14 @@ class PostgresTimeline:
         """Check every chain with the timeline's key; `since` is the end of an earlier verdict."""
         with self.snapshot() as snapshot:
             return verify(snapshot, key=self._key, since=since)
+
+    def damage(self, name: str) -> Damage | None:
+        """Return the first thing wrong with one chain as it stands now; None when its entries are what was written by somebody with the key."""
+        entry, head = tables.entry.c, tables.head.c
+        with self._connected(isolation="REPEATABLE READ") as connection:
+            found = connection.execute(select(tables.head).where(head.chain == name)).one_or_none()
+            entries = connection.execute(select(tables.entry).where(entry.chain == name).order_by(entry.number))
+            return verify_one(name, rows.head_of(found) if found else None, map(rows.entry_of, entries), key=self._key)
 
     def recent(self, *, limit: int = 20) -> tuple[tuple[Entry, Entry], ...]:
         """Return the first and the last entry of each of the newest chains, the newest chain first."""
