@@ -20,7 +20,7 @@ from fixtures_timeline import KEY
 from matrix import nursery as nurseries
 from matrix import systems, table
 from matrix.bench import Bench, Ended, Nursery
-from matrix.cases import CASES
+from matrix.cases import ALONE, CASES, KNOWN
 from matrix.control import PATIENCE, Control, Hold, Point
 from stopgap import home
 from stopgap.actions import registry
@@ -101,7 +101,7 @@ def test_a_child_killed_at_any_point_costs_nothing(bench: Bench, nursery: Nurser
         pytest.skip(missing)
     points, expected = reference(bench, nursery, action)
     points = points if IS_WHOLE else one_in_each_gap(points, registry.names().index(action))
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(1 if action in ALONE else AT_ONCE) as pool:
         found = list(pool.map(lambda point: killed(bench, nursery, action, point), points))
     effects = bench.systems.effects()
     wrong = [
@@ -109,6 +109,8 @@ def test_a_child_killed_at_any_point_costs_nothing(bench: Bench, nursery: Nurser
         for each in found
         if each.ended != expected or effects[each.name] != CASES[action].effects
     ]
+    if wrong and action in KNOWN:
+        pytest.xfail(f"{KNOWN[action]}: {wrong}")
     assert wrong == [], f"unharmed: {CASES[action].effects} effects, {expected}"
     assert bench.timeline.verify().damages == ()
     results += [
