@@ -22,9 +22,11 @@ from matrix import systems, table
 from matrix.bench import Bench, Ended, Nursery
 from matrix.cases import ALONE, CASES, KNOWN
 from matrix.control import PATIENCE, Control, Hold, Point
+from matrix.stack import People, Stack, Trial, until_all
 from stopgap import home
 from stopgap.actions import registry
-from stopgap.engine import server
+from stopgap.engine import server, start
+from stopgap.incidents import fold
 from stopgap.timeline import open as opening
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 pytestmark = pytest.mark.timeout(1200)  # many runs a test
 IS_WHOLE = bool(os.environ.get("STOPGAP_REWRITE_MATRIX"))
+STACKED = "kubernetes.scale"  # with it CI tries the points of the worker, the server and PostgreSQL: they are the same for all
 AT_ONCE = 8  # runs; most of their time is waiting for Pods
 MOST_PROCESSES = 5  # for one run that is killed once
 
@@ -50,6 +53,18 @@ class Killed:
     ended: Ended
     asked: bool
     effects: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The whole stack, and what is needed to kill parts of it."""
+
+    bench: Bench
+    stack: Stack
+    people: People
+
+    def start_worker(self) -> None:
+        self.stack.start_worker(runbooks=self.bench.folder, control=self.bench.control.path)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +101,32 @@ def nursery(bench: Bench, env: dict[str, str]) -> Iterator[Nursery]:
 
 
 @pytest.fixture(scope="module")
+def floor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Floor]:
+    """Everything that `stopgap up` starts, in parts."""
+    folder = tmp_path_factory.mktemp("stack")
+    clean = {name: value for name, value in server.scrubbed(os.environ).items() if not name.startswith("STOPGAP_")}
+    with home.temporary() as data, pytest.MonkeyPatch.context() as patch:
+        env = {**clean, "STOPGAP_HOME": str(data), "STOPGAP_TIMELINE_KEY": KEY}
+        with (
+            systems.all_of_them(folder / "world", env) as found,
+            Control(folder / "control", only="stopgap run") as control,
+            Stack(data, env) as stack,
+        ):
+            ours = {"STOPGAP_HOME": str(data), "STOPGAP_TIMELINE_KEY": KEY, "STOPGAP_DATABASE_URL": stack.database.url("stopgap")}
+            for name, value in ours.items():
+                patch.setenv(name, value)
+            stack.env = {**env, **ours}
+            with opening.timeline() as timeline:
+                bench = Bench(folder / "runbooks", timeline, found, control)
+                bench.folder.mkdir()
+                systems.write_policy(bench.policy, found, {})
+                bench.write_runbooks()
+                made = Floor(bench, stack, People(bench, stack))
+                made.start_worker()
+                yield made
+
+
+@pytest.fixture(scope="module")
 def results() -> Iterator[list[table.Result]]:
     """What the tests found; written to the page only when that was asked for, and only whole."""
     found: list[table.Result] = []
@@ -117,6 +158,87 @@ def test_a_child_killed_at_any_point_costs_nothing(bench: Bench, nursery: Nurser
         table.Result(part="child", action=action, point=each.point, where=CASES[action].where(bench.systems), asked=each.asked)
         for each in found
     ]
+
+
+@pytest.mark.parametrize("part", table.PARTS if IS_WHOLE else table.PARTS[1:])
+@pytest.mark.parametrize("action", registry.names() if IS_WHOLE else [STACKED])
+def test_a_part_killed_at_any_point_costs_nothing(floor: Floor, results: list[table.Result], action: str, part: str) -> None:
+    if missing := CASES[action].lacks(floor.bench.systems):
+        pytest.skip(missing)
+    points, expected = whole_reference(floor, action)
+    chosen: list[Point | str] = [*(points if IS_WHOLE else one_in_each_gap(points, table.PARTS.index(part)))]
+    if part != "child":  # a run that sleeps has none
+        chosen += [step for step in ("act", "act.undo") if Point("after", "gate.asked", step) in points]
+    found = [trial for batch in batches(chosen, floor.stack.at_once) for trial in lose(floor, action, part, batch)]
+    effects = floor.bench.systems.effects()
+    wrong = [
+        f"lost the {part} {each.point}: {effects[each.name]} effects, {ended}"
+        for each in found
+        if (ended := floor.bench.ended(action, each.run, each.name)) != expected or effects[each.name] != CASES[action].effects
+    ]
+    assert wrong == [], f"unharmed: {CASES[action].effects} effects, {expected}"
+    assert floor.bench.timeline.verify().damages == ()
+    results += [
+        table.Result(
+            part=part,
+            action=action,
+            point=each.point,
+            where=CASES[action].where(floor.bench.systems),
+            asked=each.run.id in floor.people.asked,
+        )
+        for each in found
+    ]
+
+
+def whole_reference(floor: Floor, action: str) -> tuple[list[Point], Ended]:
+    """Let a run come to its end unharmed on the whole stack; return the points it came to, and how it ended."""
+    run, name = floor.bench.request(action)
+    start.schedule(floor.bench.timeline, floor.stack.api, run)
+    trial = Trial(action, run, name, "", None)
+    until_all([trial], lambda trial: floor.people.look(trial.run, trial.name), what="does not end unharmed")
+    return floor.bench.control.seen(run.id), floor.bench.ended(action, run, name)
+
+
+def batches(points: list[Point | str], size: int) -> list[list[Point | str]]:
+    """Cut into as many at once as there is room for."""
+    return [points[index : index + size] for index in range(0, len(points), size)]
+
+
+def lose(floor: Floor, action: str, part: str, points: list[Point | str]) -> list[Trial]:
+    """Bring a run to each of the points, let them all lose a part there, and wait for the end of each."""
+    bench, stack = floor.bench, floor.stack
+    trials = []
+    for point in points:
+        run, name = bench.request(action)
+        hold = None if isinstance(point, str) else bench.control.arm(run.id, point)
+        start.schedule(bench.timeline, stack.api, run)
+        trials.append(Trial(action, run, name, point, hold))
+    until_all(trials, lambda trial: trial.is_there(floor.people), what="never came to its point")
+    kill(floor, part, [trial.hold for trial in trials if trial.hold])
+    until_all(trials, lambda trial: floor.people.look(trial.run, trial.name), what=f"lost the {part}, and does not end")
+    until_all(trials, lambda trial: has_ended_in_prefect(floor, trial.run), what="has ended, and Prefect does not know")
+    return trials
+
+
+def kill(floor: Floor, part: str, holds: list[Hold]) -> None:
+    """Kill the part while everybody stands at his point, let go whoever lives, and start the part again."""
+    stack = floor.stack
+    if part == "child":
+        for hold in holds:
+            os.kill(hold.pid, signal.SIGKILL)
+    else:
+        {"worker": stack.kill_worker, "server": stack.kill_server, "postgres": stack.kill_database}[part]()
+    for hold in holds:
+        hold.released.set()
+    if part == "worker":
+        floor.start_worker()
+    elif part != "child":
+        {"server": stack.start_server, "postgres": stack.start_database}[part]()
+
+
+def has_ended_in_prefect(floor: Floor, run: Run) -> bool:
+    """No run stays RUNNING in Prefect with nobody behind it."""
+    return floor.stack.api.flow_run(fold.find_run(floor.bench.timeline, run.id).flow_run).has_ended
 
 
 def one_in_each_gap(points: list[Point], which: int) -> list[Point]:

@@ -37,16 +37,16 @@ class Hold:
     run: str
     point: Point
     pid: int = 0
-    process: str = ""
     reached: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
 
 
 class Control:
-    """The tests' end of the Unix socket. Use it as a context manager."""
+    """The tests' end of the Unix socket. Use it as a context manager. Of processes that are not called `only`, nothing is noted."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, only: str = "MainProcess") -> None:
         self.path = path
+        self._only = only
         self._lock = threading.Lock()
         self._seen: dict[str, list[Point]] = defaultdict(list)
         self._counts: Counter[tuple[str, str, str, str]] = Counter()
@@ -80,6 +80,8 @@ class Control:
 
     def hear(self, said: dict[str, Any]) -> None:
         """Note where a process is; returns when it may go on."""
+        if said["process"] != self._only:
+            return
         run, when, what, step = said["run"], said["when"], said["what"], said["step"]
         with self._lock:
             self._counts[run, when, what, step] += 1
@@ -87,7 +89,7 @@ class Control:
             self._seen[run].append(point)
             hold = self._holds.get(run)
         if hold and hold.point == point:
-            hold.pid, hold.process = said["pid"], said["process"]
+            hold.pid = said["pid"]
             hold.reached.set()
             hold.released.wait()
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from matrix.control import Point
 
-BEGIN = "<!-- kill matrix: written by `make matrix`; do not edit from here -->"
-END = "<!-- kill matrix: to here -->"
+BEGIN = "<!-- the matrix begins -->"
+END = "<!-- the matrix ends -->"
+# A run that sleeps at a gate has no process; so no child is killed there.
 PARTS = ("child", "worker", "server", "postgres")
 STEPS = {"": "the run", "act": "the step", "act.undo": "its undo", "fail": "a step that fails"}
 
@@ -85,7 +86,7 @@ def _by_point(results: Sequence[Result]) -> str:
 
 def _named(point: Point | str) -> tuple[str, str]:
     if isinstance(point, str):
-        return STEPS[""], point
+        return STEPS[point], "while it sleeps at its gate"
     again = f", time {point.number}" if point.number > 1 else ""
     return STEPS[point.step], f"{point.when} {point.what}{again}"
 
