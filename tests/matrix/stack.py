@@ -99,17 +99,25 @@ class Stack:
         os.close(sender)
         with os.fdopen(receiver, "rb", buffering=0) as pipe:
             ready, _, _ = select.select([pipe], [], [], 120)
-            assert ready
-            assert pipe.read(100), (self.home / "log" / "worker.log").read_text()[-3000:]
+            assert ready, self.logs()
+            assert pipe.read(100), self.logs()
+
+    def logs(self) -> str:
+        """Return how the logs of the worker and of Prefect's server end."""
+        return "\n".join(path.read_text(errors="replace")[-3000:] for path in sorted((self.home / "log").glob("*.log")))
 
     def kill_worker(self) -> None:
         """Kill the worker; its children die with it."""
         self.worker.kill()
         self.worker.wait()
+        if self.worker.stdin:
+            self.worker.stdin.close()
 
     def kill_server(self) -> None:
         self.prefect.process.kill()
         self.prefect.process.wait()
+        if self.prefect.process.stdin:
+            self.prefect.process.stdin.close()
 
     def kill_database(self) -> None:
         """Kill PostgreSQL with every process of it."""
