@@ -12,6 +12,8 @@ from stopgap.timeline.entry import Draft
 from stopgap.timeline.store import TimelineUnreachableError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Connection
 
     from stopgap.timeline.postgres import Server
@@ -22,7 +24,9 @@ NOTE = Draft(chain="INC-1", kind="note", text="said", actor="ann", key="note/1")
 
 def cut_all(server: Server, timeline: PostgresTimeline) -> None:
     with server.administrator() as connection:
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [timeline.engine.url.database])
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [timeline.engine.url.database]
+        )
 
 
 def test_an_append_connects_again_when_its_connection_was_cut_before(timeline: PostgresTimeline, database_server: Server) -> None:
@@ -30,6 +34,37 @@ def test_an_append_connects_again_when_its_connection_was_cut_before(timeline: P
     cut_all(database_server, timeline)
     assert timeline.append(Draft(chain="INC-1", kind="note", text="again", actor="ann")).won
     assert [entry.text for entry in timeline.of_chain("INC-1")] == ["said", "again"]
+
+
+def test_whatever_is_asked_connects_again_when_its_connection_was_cut_before(timeline: PostgresTimeline, database_server: Server) -> None:
+    timeline.append(NOTE)
+    asked: list[Callable[[], object]] = [
+        lambda: timeline.of_chain("INC-1"),
+        timeline.chains,
+        timeline.recent,
+        timeline.leases.of_all,
+        timeline.locks.of_all,
+        lambda: timeline.next_number("INC"),
+        lambda: timeline.proofs.sealed("nobody"),
+        lambda: timeline.damage("INC-1"),
+        timeline.seal,
+    ]
+    for ask in asked:
+        cut_all(database_server, timeline)
+        ask()
+
+
+def test_a_read_is_asked_again_when_its_connection_is_cut_in_the_middle(timeline: PostgresTimeline, database_server: Server) -> None:
+    timeline.append(NOTE)
+    event.listen(timeline.engine, "before_cursor_execute", lambda *_all: cut_all(database_server, timeline), once=True)
+    assert [entry.text for entry in timeline.of_chain("INC-1")] == ["said"]
+
+
+def test_a_read_that_is_cut_again_says_so(timeline: PostgresTimeline, database_server: Server) -> None:
+    timeline.append(NOTE)
+    event.listen(timeline.engine, "before_cursor_execute", lambda *_all: cut_all(database_server, timeline))
+    with pytest.raises(TimelineUnreachableError, match="cannot be reached or refused"):
+        timeline.of_chain("INC-1")
 
 
 def test_an_append_whose_commit_went_through_is_not_reported_as_lost(timeline: PostgresTimeline) -> None:

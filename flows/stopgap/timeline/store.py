@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import select as kernel
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -72,13 +73,22 @@ def _rest(_connection: Any, record: Any) -> None:
 
 
 def _wake(connection: Any, record: Any, _proxy: object) -> None:
-    """Try a connection that rested: the server may have been restarted. Trying each time would cost every append a round trip."""
-    if time.monotonic() - record.info.get("since", time.monotonic()) > _RESTED:
-        try:
+    """Leave a connection that the server closed, as a restart does, and try one that rested. Trying each time would cost every append a round trip."""
+    try:
+        if _has_unread(connection):
+            raise exc.DisconnectionError
+        if time.monotonic() - record.info.get("since", time.monotonic()) > _RESTED:
             connection.execute("SELECT 1")
             connection.rollback()
-        except psycopg.Error as error:
-            raise exc.DisconnectionError from error
+    except psycopg.Error as error:
+        raise exc.DisconnectionError from error
+
+
+def _has_unread(connection: Any) -> bool:
+    """Whether a connection that nobody uses has something to say: its last words, or its end. Asks the kernel alone."""
+    asked = kernel.poll()
+    asked.register(connection.fileno(), kernel.POLLIN)
+    return bool(asked.poll(0))
 
 
 class PostgresTimeline:
@@ -222,6 +232,15 @@ class PostgresTimeline:
         return tuple((by_key[one], by_key[other]) for one, other in keys)
 
     def _read(self, query: Select[Any]) -> tuple[Entry, ...]:
+        """Read entries; once more when the connection was cut meanwhile, since reading twice is reading."""
+        try:
+            return self._read_once(query)
+        except TimelineUnreachableError as error:
+            if not _was_cut(error):
+                raise
+            return self._read_once(query)
+
+    def _read_once(self, query: Select[Any]) -> tuple[Entry, ...]:
         with self._connected() as connection:
             return tuple(map(rows.entry_of, connection.execute(query)))
 
