@@ -93,6 +93,7 @@ class TestDrain(ActionContract):
             policy=cluster.policy,
             look=lambda: is_closed(cluster, node),
             meddle=lambda: cluster.patch("nodes", node, {"spec": {"unschedulable": None}}),
+            goes_on=True,
             never={Probe.IN_PROGRESS: "shown below with a Pod that takes its time to end"},
         )
 
@@ -154,6 +155,8 @@ def test_a_drain_waits_for_a_disruption_budget_and_goes_on_when_it_allows(cluste
     cluster.patch("replicasets", "web", {"spec": {"replicas": 2}})
     thread.join(30)
     assert (len(done), on(cluster, node)) == (1, [])
+    assert cluster.get("nodes", node)["metadata"]["annotations"][objects.MARK] == context.mark, "going on sends no second cordon"
+    assert step.probe(again, change) is Probe.DONE
 
 
 def test_a_pod_that_takes_its_time_to_end_is_in_progress(cluster: Place, node: str) -> None:

@@ -20,7 +20,7 @@ from fixtures_timeline import KEY
 from matrix import nursery as nurseries
 from matrix import systems, table
 from matrix.bench import Bench, Ended, Nursery
-from matrix.cases import ALONE, CASES, KNOWN
+from matrix.cases import ALONE, CASES
 from matrix.control import PATIENCE, Control, Hold, Point
 from matrix.stack import People, Stack, Trial, until_all
 from stopgap import home
@@ -150,8 +150,6 @@ def test_a_child_killed_at_any_point_costs_nothing(bench: Bench, nursery: Nurser
         for each in found
         if each.ended != expected or effects[each.name] != CASES[action].effects
     ]
-    if wrong and action in KNOWN:
-        pytest.xfail(f"{KNOWN[action]}: {wrong}")
     assert wrong == [], f"unharmed: {CASES[action].effects} effects, {expected}"
     assert bench.timeline.verify().damages == ()
     results += [

@@ -26,10 +26,6 @@ def _request(systems: Systems) -> Mapping[str, Any]:
 
 # Runs of these share one target, so they wait for each other: one at a time.
 ALONE = frozenset({"command.run"})
-# What is known to be otherwise than it should be, and not mended yet.
-KNOWN: Mapping[str, str] = {
-    "kubernetes.drain": "an attempt that goes on closes the Node once more, to put its own mark there: one more write, and no Pod is evicted twice",
-}
 CASES: Mapping[str, Case] = {
     **aws.CASES,
     **kubernetes.CASES,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from stopgap.policy.model import Policy
 
 TRIES = 5  # as often as the engine plans again after a conflict
-OURS, OTHERS = "INC-1.1/step/1", "INC-1.1/step/2"
+OURS, OTHERS, STRANGERS = "INC-1.1/step/1", "INC-1.1/step/2", "INC-2.1/step/1"
 
 
 def _nothing_heard() -> Sequence[str]:
@@ -45,8 +45,8 @@ class Scene:
     reached the system and may have changed something; leave it out where they cannot be recorded. `stall` makes an effect begin and not end
     from now on. `meddle` is somebody else changing what the action works on. `never` names, with the reason, the answers that the probe
     cannot give. `adds` says why applying twice acts twice (a message is sent again); leave it empty where it changes once. `has_marks` is
-    false where the system cannot carry our mark. `seconds` is how long one apply may take, `stalled_seconds` after
-    which one that `stall` holds up is given up.
+    false where the system cannot carry our mark; `goes_on` is true where a new attempt goes on from what an earlier one of the same step
+    left, and so knows its mark. `seconds` is how long one apply may take, `stalled_seconds` after which one that `stall` holds up is given up.
     """
 
     action: Action
@@ -58,6 +58,7 @@ class Scene:
     never: Mapping[Probe, str] = field(default_factory=dict)
     adds: str = ""
     has_marks: bool = True
+    goes_on: bool = False
     seconds: float = 30
     stalled_seconds: float = 1
 
@@ -168,7 +169,9 @@ def _untouched(scene: Scene, before: Any, after: str) -> None:
 def _probe_after(scene: Scene, change: Change) -> None:
     _equal(scene.action.probe(scene.context(), change), _or_unknown(scene, Probe.DONE), "the probe after it was done")
     if scene.has_marks:
-        _equal(scene.action.probe(scene.context(mark=OTHERS), change), Probe.NOT_DONE, "the probe under another attempt's mark")
+        again = Probe.DONE if scene.goes_on else Probe.NOT_DONE
+        _equal(scene.action.probe(scene.context(mark=OTHERS), change), again, "the probe under another attempt's mark")
+        _equal(scene.action.probe(scene.context(mark=STRANGERS), change), Probe.NOT_DONE, "the probe under another run's mark")
 
 
 def _left_in_doubt(scene: Scene) -> Change:

@@ -98,14 +98,15 @@ class Drain:
         return Outcome(changed=not change.is_empty, summary=f"{self.node}: drained, {len(gone)} Pods evicted", data={"evicted": len(gone)})
 
     def probe(self, context: Context, change: Change) -> Probe:
-        """Look for our mark on the Node, whether it is still cordoned, and which Pods are left.
+        """Look for this step's mark on the Node, whether it is still cordoned, and which Pods are left.
 
         NOT_DONE when Pods are left that nobody has evicted: evicting goes on where it was.
         """
         with connect(context, self.cluster) as api:
             found, left = objects.read(api, "nodes", "", self.node), self._leaving(api)
-            answer = objects.probe(api, found, is_ours=nodes.is_closed, is_done=lambda _: not left)
-        return Probe.NOT_DONE if answer is Probe.IN_PROGRESS and not all(map(pods.is_ending, left)) else answer
+            if objects.is_marked_by_step(api, found) and nodes.is_closed(found):
+                return _progress(left)
+            return objects.probe(api, found, is_ours=nodes.is_closed)
 
     def undo(self, change: Change) -> Action | None:
         """Let new Pods come again, if they could before. What was evicted stays where it went."""
@@ -115,7 +116,7 @@ class Drain:
 
     def _is_ours(self, api: Client) -> bool:
         found = objects.read(api, "nodes", "", self.node)
-        return nodes.is_closed(found) and objects.mark_of(found) == api.context.mark
+        return nodes.is_closed(found) and objects.is_marked_by_step(api, found)
 
     def _leaving(self, api: Client) -> list[JSON]:
         return [pod for pod in pods.on_node(api, self.node) if not pods.stays(pod)]
@@ -134,6 +135,13 @@ class Drain:
         held = [words for pod in left if not pods.is_ending(pod) and (words := _evict(api, pod, gone))]
         words = f"{len(left)} Pods are left" + (f"; {held[0]}" if held else "")
         return watching.Look(not left, words)
+
+
+def _progress(left: list[JSON]) -> Probe:
+    """Say how far the evictions of a cordoned Node are."""
+    if not left:
+        return Probe.DONE
+    return Probe.IN_PROGRESS if all(map(pods.is_ending, left)) else Probe.NOT_DONE
 
 
 def _evict(api: Client, pod: JSON, gone: set[str]) -> str:

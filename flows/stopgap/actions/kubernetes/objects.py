@@ -63,6 +63,11 @@ def mark_of(found: JSON) -> str:
     return str((found["metadata"].get("annotations") or {}).get(MARK, ""))
 
 
+def is_marked_by_step(api: Client, found: JSON) -> bool:
+    """Say whether this very step of this very run left its mark, in this attempt or in an earlier one."""
+    return mark_of(found).rpartition("/")[0] == api.context.mark.rpartition("/")[0]
+
+
 def marked(api: Client, *, version: str = "") -> JSON:
     """Return the metadata of a patch: our mark and, if given, the version the object must still have."""
     metadata: JSON = {"annotations": {MARK: api.context.mark}}
