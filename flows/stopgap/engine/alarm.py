@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from stopgap.actions import registry
-from stopgap.alerts import storm
+from stopgap.alerts import grouping, storm
 from stopgap.alerts.episodes import Meaning
 from stopgap.alerts.model import Status
 from stopgap.clock import format_duration
@@ -146,13 +146,17 @@ def _mitigated(timeline: Timeline, incident: IncidentId) -> None:
 def _opened(timeline: Timeline, clock: Clock, opening: Opening, key: str) -> Entry:
     now = clock.now()
     alert, severity = opening.alert, opening.severity
-    incident, raging = _same_incident(timeline, opening, now=now), None
+    group = rules_of(opening.policy).group
+    incident, raging, related = _same_incident(timeline, opening, now=now), None, ""
+    if incident is None and (found := grouping.find(timeline, group, alert.labels, now=now)):
+        best = opening.found.best
+        incident, related = found, grouping.held(timeline, group, found, best.runbook.name if best else "", now=now)
     if incident is None:
         raging = storm.look(timeline, rules_of(opening.policy).storm, now=now)
         incident = raging.incident if raging else _new_incident(timeline, opening)
     else:
         raging = storm.current(timeline)
-    decision, why = _decide(timeline, opening, raging, now=now)
+    decision, why = _decide(timeline, opening, raging, related=related, now=now)
     runbook = opening.found.best.runbook.name if opening.found.best else ""
     draft = Draft(
         chain=incident,
@@ -190,14 +194,14 @@ def _same_incident(timeline: Timeline, opening: Opening, *, now: datetime) -> In
     return before.id if cooldown is not None and now - last.closed_at <= cooldown else None
 
 
-def _decide(timeline: Timeline, opening: Opening, raging: Storm | None, *, now: datetime) -> tuple[str, str]:
+def _decide(timeline: Timeline, opening: Opening, raging: Storm | None, *, related: str, now: datetime) -> tuple[str, str]:
     """Say whether the run starts, is proposed, or nothing happens; and why."""
     found, alert = opening.found, opening.alert
     if found.best is None or found.parameters is None:
         return NOTHING, found.why_not
     trigger = found.best.trigger
     raging_words = f"too many incidents began at once ({raging.incident}); a person decides" if raging else ""
-    held = raging_words or _held(timeline, opening, cooldown=trigger.cooldown, now=now)
+    held = raging_words or related or _held(timeline, opening, cooldown=trigger.cooldown, now=now)
     if held:
         return NOTHING, held
     if trigger.expires is not None and alert.started is not None and now - alert.started > trigger.expires:

@@ -75,12 +75,21 @@ class StormRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRules:
+    """Alerts with the same values of all of these labels, one within so long of another, belong to one incident."""
+
+    by: tuple[str, ...]
+    window: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlertRules:
     """What holds for alerts. An episode of which nothing was heard for `stale_after` is over, although nobody said so."""
 
     sources: Mapping[str, Source] = field(default_factory=dict)
     stale_after: timedelta = timedelta(days=3)
     storm: StormRules = field(default_factory=StormRules)
+    group: GroupRules | None = None
 
 
 def problems(found: Document) -> Iterator[Problem]:
@@ -110,14 +119,20 @@ def read(data: Mapping[str, Any], policy: Path) -> AlertRules:
             incidents=storm.get("incidents", plain.storm.incidents),
             window=parse_duration(storm["window"]) if "window" in storm else plain.storm.window,
         ),
+        group=_group(data["group"]) if "group" in data else None,
     )
+
+
+def _group(value: Mapping[str, Any]) -> GroupRules:
+    window = {"window": parse_duration(value["window"])} if "window" in value else {}
+    return GroupRules(by=tuple(value["by"]), **window)
 
 
 def _source(name: str, value: Mapping[str, Any], policy: Path) -> Source:
     return Source(
         name=name,
         kind=value.get("kind", name),
-        secret=_secret(value["secret"], policy) if "secret" in value else None,
+        secret=read_secret(value["secret"], policy) if "secret" in value else None,
         user=value.get("user", ""),
         topics=tuple(value.get("topics", ())),
         fields=dict(value.get("fields", {})),
@@ -126,7 +141,8 @@ def _source(name: str, value: Mapping[str, Any], policy: Path) -> Source:
     )
 
 
-def _secret(value: Mapping[str, str], policy: Path) -> Secret:
+def read_secret(value: Mapping[str, str], policy: Path) -> Secret:
+    """Reshape `{env: NAME}` or `{file: PATH}`; a relative file is relative to the policy's folder."""
     if "env" in value:
         return Secret(variable=value["env"])
     return Secret(file=policy.absolute().parent / Path(value["file"]).expanduser())

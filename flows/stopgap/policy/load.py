@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stopgap import document, schema
 from stopgap.clock import parse_duration
-from stopgap.policy import alerting, asking, limiting, reaching
+from stopgap.policy import alerting, asking, incidents, limiting, reaching
 from stopgap.policy.model import (
     Account,
     AccountName,
@@ -58,6 +58,7 @@ def check(found: Document) -> tuple[Policy | None, list[Problem]]:
             *_roles_elsewhere(found),
             *asking.check(found),
             *alerting.problems(found),
+            *incidents.problems(found),
             *limiting.problems(found),
             *reaching.problems(found),
         ]
@@ -93,6 +94,7 @@ def _named_people(data: Mapping[str, Any]) -> Iterator[tuple[document.KeyPath, s
             for index, person in enumerate(members):
                 yield ("roles", role, kind, index), person
     yield from asking.named_people(data)
+    yield from incidents.named_people(data)
 
 
 def _policy(found: Document) -> Policy:
@@ -114,17 +116,27 @@ def _policy(found: Document) -> Policy:
         channels=tuple(_channel(name, value) for name, value in data.get("notify", {}).items()),
         locks=_locks(data.get("locks", {})),
         alerts=alerting.read(data["alerts"], found.path) if "alerts" in data else None,
+        incidents=incidents.read(data.get("incidents", {}), found.path),
+        on_call=incidents.on_call(data.get("on_call", {})),
         administrators=tuple(map(PersonId, data.get("administrators", []))),
         path=found.path,
     )
 
 
 def _person(name: PersonId, value: Mapping[str, Any]) -> Person:
-    return Person(id=name, name=value["name"], contact=value.get("contact", ""), notify=tuple(value.get("notify", ())))
+    return Person(
+        id=name,
+        name=value["name"],
+        contact=value.get("contact", ""),
+        notify=tuple(value.get("notify", ())),
+        page=tuple(value.get("page", ())),
+    )
 
 
 def _channel(name: str, value: Mapping[str, Any]) -> Channel:
-    return Channel(name=name, url=value["url"], events=frozenset(map(Event, value.get("events", list(Event)))))
+    events = frozenset(map(Event, value.get("events", list(Event))))
+    audience: Literal["internal", "public"] = "public" if value.get("audience") == "public" else "internal"
+    return Channel(name=name, url=value["url"], events=events, audience=audience, restricted=value.get("restricted", False))
 
 
 def _role(name: RoleName, lists: Mapping[str, list[str]]) -> Role:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stopgap.policy.alerting import AlertRules
+    from stopgap.policy.incidents import IncidentRules, OnCall
 
 PersonId = NewType("PersonId", str)
 RoleName = NewType("RoleName", str)
@@ -33,13 +34,15 @@ class Severity(enum.StrEnum):
 class Person:
     """Somebody who may hold a role.
 
-    `contact` is how a human reaches them (mail, telephone); free text. `notify` is where stopgap tells them something, see `policy.addresses`.
+    `contact` is how a human reaches them (mail, telephone); free text. `notify` is where stopgap tells them something, `page` where it wakes
+    them; see `notices.addresses`.
     """
 
     id: PersonId
     name: str
     contact: str = ""
     notify: tuple[str, ...] = field(default=(), repr=False)
+    page: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,15 +187,25 @@ class Event(enum.StrEnum):
     ROLE = "role"
     ENROL = "enrol"
     WRONG_CODE = "wrong-code"
+    UPDATE = "update"
+    UPDATE_DUE = "update-due"
+    PAGE = "page"
+    CHECKPOINT = "checkpoint"
+    TASK = "task"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """Where a team is told something. `url` may be a secret, or name where one is; see `policy.addresses`."""
+    """Where a team is told something. `url` may be a secret, or name where one is; see `notices.addresses`.
+
+    A public channel is told public updates and nothing else; a restricted one is told of restricted incidents too.
+    """
 
     name: str
     url: str = field(repr=False)
     events: frozenset[Event] = frozenset(Event)
+    audience: Literal["internal", "public"] = "internal"
+    restricted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +213,12 @@ class LockRules:
     """How long a run waits for a target that another run holds before it fails; zero fails at once."""
 
     wait: timedelta = timedelta(minutes=10)
+
+
+def _incident_rules() -> IncidentRules:
+    from stopgap.policy.incidents import IncidentRules
+
+    return IncidentRules()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +241,8 @@ class Policy:
     channels: tuple[Channel, ...] = ()
     locks: LockRules = field(default_factory=LockRules)
     alerts: AlertRules | None = None  # None: nobody may send any
+    incidents: IncidentRules = field(default_factory=_incident_rules)
+    on_call: Mapping[RoleName, OnCall] = field(default_factory=dict)
     administrators: tuple[PersonId, ...] = ()  # whose one-time codes let others be enrolled and revoked
     path: Path | None = None
 
