@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from stopgap import home
 from stopgap.alerts.receive import chain_of
 from stopgap.clock import SystemClock
+from stopgap.engine import server as prefect_server
 from stopgap.engine.intake import Intake
 from stopgap.engine.rules import Watched
 from stopgap.incidents import fold
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
     from stopgap.timeline.entry import Entry
     from stopgap.timeline.store import PostgresTimeline
 
+STOPGAP = [sys.executable, "-m", "stopgap"]
 TOKEN = "a token of the tests"
 POLICY = """\
 apiVersion: stopgap/v1
@@ -165,3 +173,36 @@ def desk(stopgap_home: Path, alert_rules: Path) -> Iterator[Desk]:
     assert stopgap_home
     with opening.timeline() as timeline, serving(timeline, alert_rules) as found:
         yield found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Everything:
+    """A running `stopgap up`: the environment of everything that belongs to it, and what it wrote about itself."""
+
+    env: dict[str, str]
+    running: dict[str, Any]
+
+    def stopgap(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*STOPGAP, *words], env=self.env, capture_output=True, text=True, timeout=120, check=False)
+
+
+@contextmanager
+def everything(rules: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Everything]:
+    """Run `stopgap up` with the policy and the runbooks of a folder, on a home of its own, which is this process's, too."""
+    with home.temporary() as folder, (folder / "up.log").open("w") as log:
+        clean = {name: value for name, value in prefect_server.scrubbed(os.environ).items() if not name.startswith("STOPGAP_")}
+        env = {**clean, "STOPGAP_HOME": str(folder), "STOPGAP_RUNBOOKS": str(rules), "TEST_ALERT_TOKEN": TOKEN}
+        monkeypatch.setenv("STOPGAP_HOME", str(folder))
+        monkeypatch.delenv("STOPGAP_DATABASE_URL", raising=False)
+        monkeypatch.delenv("STOPGAP_TIMELINE_KEY", raising=False)
+        process = subprocess.Popen([*STOPGAP, "up", "--until-eof"], env=env, stdin=subprocess.PIPE, stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + 120
+            while (found := prefect_server.read_running(folder)) is None:
+                assert process.poll() is None, (folder / "up.log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            yield Everything(env=env, running=found)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
