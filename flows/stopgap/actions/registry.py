@@ -10,11 +10,10 @@ import difflib
 import functools
 import importlib
 import importlib.util
-from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from stopgap.actions import arguments as arguments_of
+from stopgap.actions import foreign
 from stopgap.actions.catalogue import ACTIONS, Place
 from stopgap.actions.checks import faults_of
 from stopgap.problems import StopgapError
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from stopgap.actions.contract import Action
-
-GROUP = "stopgap.actions"
 
 
 class UnknownActionError(StopgapError):
@@ -41,7 +38,7 @@ class BrokenActionError(StopgapError):
 
 def names() -> tuple[str, ...]:
     """Every action's name, sorted."""
-    return tuple(sorted({*ACTIONS, *_foreign()}))
+    return tuple(sorted({*ACTIONS, *foreign.actions()}))
 
 
 def find(name: str) -> type[Action]:
@@ -62,6 +59,10 @@ def load(name: str) -> type[Action]:
         found = getattr(importlib.import_module(place.module), place.name, None)
     except ModuleNotFoundError as error:
         raise MissingExtraError(f'The action "{name}" needs the module {error.name}, which is not installed.') from error
+    except Exception as error:  # another package's module may raise anything when it is imported
+        raise BrokenActionError(
+            f'The action "{name}" ({place.module}:{place.name}) cannot be imported: {type(error).__name__}: {error}'
+        ) from error
     faults = faults_of(found, name)
     if faults:
         listed = "\n".join(f"  {fault}" for fault in faults)
@@ -79,35 +80,15 @@ def build(name: str, arguments: Mapping[str, Any], *, defaults: Mapping[str, Any
 
 
 def _place(name: str) -> Place:
-    own, foreign = ACTIONS.get(name), _foreign().get(name, ())
-    found = [*([own] if own else []), *(each.place for each in foreign)]
+    own, others = ACTIONS.get(name), foreign.actions().get(name, ())
+    found = [*([own] if own else []), *(each.place for each in others)]
     if not found:
         near = difflib.get_close_matches(name, names(), n=1)
         hint = f' Did you mean "{near[0]}"?' if near else ""
         raise UnknownActionError(f'There is no action "{name}".{hint} The actions are {", ".join(names())}.')
     if len(found) > 1:
-        sources = [*([f"stopgap itself ({own.module}:{own.name})"] if own else []), *map(str, foreign)]
+        sources = [*([f"stopgap itself ({own.module}:{own.name})"] if own else []), *map(str, others)]
         raise BrokenActionError(
             f'There are {len(found)} actions named "{name}": {" and ".join(sources)}.\nUninstall one of the packages, or rename its action.'
         )
     return found[0]
-
-
-@dataclass(frozen=True, slots=True)
-class _Foreign:
-    """An action of another package, and which."""
-
-    place: Place
-    package: str
-
-    def __str__(self) -> str:
-        return f"the package {self.package} ({self.place.module}:{self.place.name})"
-
-
-@functools.cache
-def _foreign() -> Mapping[str, tuple[_Foreign, ...]]:
-    found: dict[str, tuple[_Foreign, ...]] = {}
-    for point in metadata.entry_points(group=GROUP):
-        package = f"{point.dist.name} {point.dist.version}" if point.dist else "that is not known"
-        found[point.name] = (*found.get(point.name, ()), _Foreign(Place(point.module, point.attr), package))
-    return found

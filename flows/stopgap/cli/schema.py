@@ -47,12 +47,22 @@ def command(*, name: str | None, folder: Path | None, as_json: bool) -> None:  #
 
 
 def write(folder: Path) -> int:
-    """Copy every schema into a folder, the actions' below `actions/`; return how many."""
+    """Write every schema into a folder, the actions' below `actions/`, those of installed packages too; return how many."""
     source = schema.folder()
-    found = sorted(source.rglob("*.schema.json"))
-    for path in found:
-        target = folder / path.relative_to(source)
+    texts = {path.relative_to(source): path.read_text() for path in source.rglob("*.schema.json")}
+    texts |= _foreign()
+    for path, text in texts.items():
+        target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.absolute() != path:
-            target.write_bytes(path.read_bytes())
-    return len(found)
+        if target.absolute() != source / path:
+            target.write_text(text)
+    return len(texts)
+
+
+def _foreign() -> dict[Path, str]:
+    from stopgap.actions import foreign
+    from stopgap.runbook import known
+
+    found = known.actions()
+    sound = [found[name] for name in foreign.actions() if not found[name].fault]
+    return {Path("actions", f"{each.name}.schema.json"): json.dumps(each.schema, indent=2, ensure_ascii=False) + "\n" for each in sound}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from stopgap import schema
+from stopgap.actions import foreign
 from stopgap.clock import SystemClock
+from stopgap.problems import StopgapError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import date
     from pathlib import Path
 
@@ -22,10 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)  # without slots, for the cached property
 class ActionSchema:
-    """What schemas/actions/NAME.schema.json says of an action; its provider is not imported."""
+    """What an action takes: what schemas/actions/NAME.schema.json says of it, for which its provider is not imported."""
 
     name: str
     schema: Mapping[str, Any]
+    fault: str = ""  # why an action of another package cannot be used; its schema is empty then
 
     @cached_property
     def validator(self) -> jsonschema_rs.Draft202012Validator:
@@ -67,11 +70,41 @@ class Known:
     policy: Policy | None = None
 
 
-def actions(folder: Path | None = None) -> dict[str, ActionSchema]:
-    """Read the actions' schemas from a folder, `schemas/actions` when none is given."""
-    place = folder or schema.folder() / "actions"
+class Actions(Mapping[str, ActionSchema]):
+    """Action's name -> what it takes. A module of another package is imported only when one of its actions is asked for."""
+
+    def __init__(self, ours: Mapping[str, ActionSchema]) -> None:
+        self._found: dict[str, ActionSchema | None] = {**ours, **dict.fromkeys(foreign.actions())}
+
+    def __getitem__(self, name: str) -> ActionSchema:
+        """Return what an action takes; `fault` says why one of another package cannot be used."""
+        found = self._found[name]
+        if found is None:
+            found = self._found[name] = _described(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield every name."""
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._found)
+
+
+def actions(folder: Path | None = None) -> Mapping[str, ActionSchema]:
+    """Return ours, from the schemas in a folder (`schemas/actions` when none is given), and those of installed packages."""
     found = {}
-    for path in sorted(place.glob("*.schema.json")):
+    for path in sorted((folder or schema.folder() / "actions").glob("*.schema.json")):
         name = path.name.removesuffix(".schema.json")
         found[name] = ActionSchema(name, json.loads(path.read_bytes()))
-    return found
+    return Actions(found)
+
+
+def _described(name: str) -> ActionSchema:
+    from stopgap.actions import registry, schemas
+
+    try:
+        return ActionSchema(name, schemas.describe(registry.load(name)))
+    except StopgapError as error:
+        return ActionSchema(name, {}, fault=str(error))

@@ -28,6 +28,8 @@ def check(found: Document, known: Known) -> Iterator[Problem]:
         if action is None:
             hint = schema.nearest(call.uses, known.actions) or f"the actions are {schema.listed(sorted(known.actions), last='and')}"
             yield found.problem((*call.path, "uses"), f'there is no action "{call.uses}"', "unknown-action", hint=hint)
+        elif action.fault:
+            yield found.problem((*call.path, "uses"), " ".join(action.fault.split()), "broken-action", hint="see  stopgap actions list")
         else:
             yield from _call(found, call, action)
 

@@ -220,7 +220,7 @@ def _step_field(step: outline.StepOutline, name: Name, known: Known) -> Iterator
 
 def _output(step: outline.StepOutline, name: Name, known: Known) -> Iterator[tuple[int, str, str, str]]:
     action = (known.actions or {}).get(str(step.data.get("uses")))
-    if action is None or len(name.parts) < 4 or "for_each" in step.data:  # noqa: PLR2004  steps, an id, output and a key
+    if action is None or action.fault or len(name.parts) < 4 or "for_each" in step.data:  # noqa: PLR2004  steps, an id, output and a key
         return
     if name.parts[3] not in action.outputs:
         hint = schema.nearest(name.parts[3], action.outputs) or _there_are("it has", action.outputs, "it has no output")
