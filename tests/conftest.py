@@ -9,6 +9,7 @@ pytest_plugins = [
     "fixtures_cluster",
     "fixtures_engine",
     "fixtures_http",
+    "fixtures_pages",
     "fixtures_prefect",
     "fixtures_proxy",
     "fixtures_sandbox",

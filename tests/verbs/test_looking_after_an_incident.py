@@ -38,6 +38,10 @@ def test_an_incident_from_the_alert_to_its_end(desk: Desk, capsys: pytest.Captur
     assert say(capsys, "incident", "resolve", "INC-1", "--as", "ada") == (0, "ada resolved INC-1\n")
     shown = json.loads(say(capsys, "incident", "show", "INC-1", "--json")[1])
     assert (shown["severity"], shown["stage"], shown["acknowledged_by"], shown["firing"]) == ("SEV2", "resolved", "ada", [])
+    took = shown["took_seconds"]
+    assert 0 <= took["to acknowledge"] <= took["to mitigate"] <= took["to resolve"]
+    assert took["to detect"] >= 0
+    assert "it took to detect 0s, to acknowledge " in say(capsys, "incident", "show", "INC-1")[1]
     assert shown["alerts"] == [{"source": "alertmanager", "alert": "DiskFull-", "state": "over", "deliveries": 2}]
 
 

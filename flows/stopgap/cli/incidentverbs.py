@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from stopgap.cli import asking, examples
 from stopgap.clock import SystemClock, format_duration, format_time
-from stopgap.incidents import changes, fold
+from stopgap.incidents import changes, fold, measures
 from stopgap.incidents.model import Stage
 from stopgap.incidents.open import open_incident
 from stopgap.policy.model import Severity
@@ -68,12 +69,15 @@ def show(*, incident: str, as_json: bool) -> None:
     """Show where INCIDENT stands: severity, stage, times, alerts with how often they came, runs."""
     with timelines.timeline() as timeline:
         found = fold.find_incident(timeline, incident)
-        row = {**_row(found), "alerts": _alerts(timeline, found), "runs": _runs(timeline, found)}
+        row = {**_row(found), **_took(found), "alerts": _alerts(timeline, found), "runs": _runs(timeline, found)}
     if as_json:
         click.echo(json.dumps(row, indent=2, ensure_ascii=False))
         return
     click.echo(f"{found.id}  {found.severity}  {found.stage}  {found.title}")
     click.echo(f"opened {format_time(found.opened_at)} by {found.opened_by}; {_acknowledged(found)}")
+    took = [f"{name} {format_duration(timedelta(seconds=int(value)))}" for name, value in row["took_seconds"].items() if value is not None]
+    if took:
+        click.echo(f"it took {', '.join(took)}")
     for alert in row["alerts"]:
         click.echo(f"alert  {alert['alert']} ({alert['source']}): {alert['state']}, came {alert['deliveries']} times")
     for run in row["runs"]:
@@ -146,6 +150,16 @@ def _row(found: Incident) -> dict[str, Any]:
     firing = [{"source": source, "alert": alert} for source, alert in sorted(found.firing)]
     texts = {"incident": found.id, "title": found.title, "severity": str(found.severity), "stage": str(found.stage)}
     return {**texts, **times, "opened_by": found.opened_by, "acknowledged_by": found.acknowledged_by or None, "firing": firing}
+
+
+def _took(found: Incident) -> dict[str, Any]:
+    took = measures.of(found)
+    return {
+        "took_seconds": {
+            f"to {name}": each.total_seconds() if (each := getattr(took, name)) is not None else None
+            for name in ("detect", "acknowledge", "mitigate", "resolve")
+        }
+    }
 
 
 def _alerts(timeline: PostgresTimeline, found: Incident) -> list[dict[str, Any]]:

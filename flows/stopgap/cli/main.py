@@ -14,7 +14,7 @@ from stopgap.problems import Exit, StopgapError
 
 # verb -> what --help says of it. The verb's module is stopgap.cli.<verb with underscores>; its `command` is the click command.
 VERBS = {
-    "up": "everything on this machine: database, Prefect server, worker, alert intake",
+    "up": "everything on this machine: database, Prefect server, worker, alert intake, incident pages",
     "demo": "watch a runbook mitigate an incident on the sandbox",
     "lint": "check runbooks, policy and drills",
     "plan": "what a run would change now",
@@ -34,7 +34,7 @@ VERBS = {
     "match": "which runbook an alert would start",
     "storm": "whether alerts start runbooks; let them again after a storm",
     "worker": "execute runs",
-    "serve": "take in alerts",
+    "serve": "take in alerts, show incidents",
     "actions": "which actions there are, and what each takes, changes and needs",
     "permissions": "the least that runbooks need in other systems",
     "new": "write a new runbook to start from",

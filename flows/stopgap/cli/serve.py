@@ -1,4 +1,4 @@
-"""`stopgap serve`: take in alerts."""
+"""`stopgap serve`: take in alerts, and show the incidents."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ EXAMPLES = examples.lines(
 @click.option("--ready", "ready", type=int, hidden=True, help="A file descriptor that is told when it serves.")
 @click.option("--fd", "fd", type=int, hidden=True, help="A socket that is bound already.")
 def command(*, host: str, port: int, name: str, ready: int | None, fd: int | None) -> None:
-    """Take in alerts until ctrl-C: POST /alerts/<source>, for the sources that policy.yaml names. `stopgap up` does this by itself.
+    """Take in alerts until ctrl-C: POST /alerts/<source>, for the sources that policy.yaml names; and show the incidents at /incidents.
+    `stopgap up` does this by itself.
 
     An alert is written to the timeline before it is answered (202). Then it opens an incident and starts the runbook whose trigger fits.
     Several receivers may run, on several machines; an alert that comes by all of them starts one run. docs/alerts.md has what to paste at each
-    sender. Also: /healthz, /readyz, /metrics.
+    sender. Also: /healthz, /readyz, /metrics. The pages of the incidents ask for the name stopgap and the text in pages.auth in stopgap's home,
+    or for a reader that policy.yaml names (docs/incidents.md).
     """
     from stopgap.engine import lifeline
     from stopgap.web import server
@@ -69,7 +71,10 @@ def _prefect() -> Api | None:
 def _teller(ready: int | None, address: str) -> Callable[[], None]:
     def tell() -> None:
         if ready is None:
-            click.echo(f"Taking in alerts at {address}<source>  ctrl-C ends it", err=True)
+            click.echo(
+                f"Taking in alerts at {address}<source>, showing incidents at {address.removesuffix('alerts/')}incidents  ctrl-C ends it",
+                err=True,
+            )
         else:
             os.write(ready, b"ready\n")
             os.close(ready)

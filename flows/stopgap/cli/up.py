@@ -39,6 +39,9 @@ def command(*, until_eof: bool) -> None:
 def _tell(up: Up) -> None:
     click.echo(f"stopgap is ready (process {up.pid}). ctrl-C ends it.")
     click.echo(f"  Prefect    {up.ui_url}{_login(up)}")
+    click.echo(
+        f"  incidents  {up.alerts_url.removesuffix('alerts/')}incidents    log in as stopgap, with the text in {up.home / 'pages.auth'}"
+    )
     click.echo(f"  alerts     POST {up.alerts_url}<source>    (docs/alerts.md has what to paste at each)")
     click.echo(f"  runbooks   {up.runbooks}, registered again whenever one changes")
     click.echo(f"  logs       {up.home / 'log'}")

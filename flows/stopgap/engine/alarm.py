@@ -9,7 +9,7 @@ from stopgap.actions import registry
 from stopgap.alerts import grouping, storm
 from stopgap.alerts.episodes import Meaning
 from stopgap.alerts.model import Status
-from stopgap.clock import format_duration
+from stopgap.clock import format_duration, format_time
 from stopgap.engine import journal
 from stopgap.incidents import fold
 from stopgap.incidents.model import IncidentId, Mode, Run, RunEnd, Stage
@@ -168,6 +168,7 @@ def _opened(timeline: Timeline, clock: Clock, opening: Opening, key: str) -> Ent
         data={
             "source": alert.source, "alert": alert.key, "episode": opening.episode.number, "severity": str(severity),
             "decision": decision, "runbook": runbook, "why": why, "url": alert.url, "labels": dict(alert.labels),
+            "started": format_time(alert.started) if alert.started else "",
         },
     )  # fmt: skip
     return timeline.append(draft).entry

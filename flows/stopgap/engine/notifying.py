@@ -62,7 +62,7 @@ class Policies:
 def running(timeline: PostgresTimeline, clock: Clock, *, runbooks: Path) -> Iterator[None]:
     """Send notices as long as this lasts."""
     book = Policies(runbooks)
-    outbox = Outbox(timeline=timeline, clock=clock, policy=book, link=_link)
+    outbox = Outbox(timeline=timeline, clock=clock, policy=book, link=link)
     over = threading.Event()
     thread = threading.Thread(target=_work, args=(book, outbox, over), name="notices", daemon=True)
     thread.start()
@@ -87,6 +87,7 @@ def _work(book: Policies, outbox: Outbox, over: threading.Event) -> None:
             trouble = str(error)
 
 
-def _link(flow_run: str) -> str:
+def link(flow_run: str) -> str:
+    """Return where a flow run is seen in Prefect's UI; empty when that is not known."""
     ui = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
     return f"{ui}/runs/flow-run/{flow_run}" if ui else ""

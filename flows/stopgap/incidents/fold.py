@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from stopgap.clock import parse_duration
@@ -36,6 +37,7 @@ def incident(entries: Iterable[Entry]) -> Incident | None:
                 severity=Severity(entry.data["severity"]),
                 opened_at=entry.at,
                 opened_by=entry.actor,
+                restricted=entry.data.get("restricted", False),
             )
         elif found and entry.kind in _INCIDENT:
             found = _INCIDENT[entry.kind](found, entry)
@@ -109,6 +111,8 @@ def _resolved(found: Incident, entry: Entry) -> Incident:
 def _fires(found: Incident, entry: Entry) -> Incident:
     """What was mitigated or resolved is not, when an alert of it fires again."""
     firing = found.firing | {(entry.data["source"], entry.data["alert"])}
+    if entry.data.get("started") and found.began_at is None:
+        found = replace(found, began_at=datetime.fromisoformat(entry.data["started"]))
     if found.stage not in {Stage.MITIGATED, Stage.RESOLVED}:
         return replace(found, firing=firing)
     return replace(found, firing=firing, stage=Stage.DETECTED, mitigated_at=None, resolved_at=None)
@@ -116,6 +120,10 @@ def _fires(found: Incident, entry: Entry) -> Incident:
 
 def _over(found: Incident, entry: Entry) -> Incident:
     return replace(found, firing=found.firing - {(entry.data["source"], entry.data["alert"])})
+
+
+def _restricted(found: Incident, entry: Entry) -> Incident:
+    return replace(found, restricted=entry.data["restricted"])
 
 
 def _requested(entry: Entry) -> Run:
@@ -206,6 +214,7 @@ _INCIDENT: dict[str, Callable[[Incident, Entry], Incident]] = {
     "incident.status": _staged,
     "incident.mitigated": _mitigated,
     "incident.resolved": _resolved,
+    "incident.restricted": _restricted,
     "run.started": _mitigating,
     "alert.opened": _fires,
     "alert.resolved": _over,

@@ -68,6 +68,8 @@ class Incident:
     mitigated_at: datetime | None = None
     resolved_at: datetime | None = None
     firing: frozenset[tuple[str, str]] = frozenset()  # the alerts (source and key) that began in it and are not over
+    began_at: datetime | None = None  # since when the first alert fires, by its source's clock
+    restricted: bool = False  # for the roles that policy names alone
 
     @property
     def is_drill(self) -> bool:

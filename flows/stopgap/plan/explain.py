@@ -46,8 +46,14 @@ def _after(now: Mapping[str, Any], after: Mapping[str, Any], key: str) -> str:
 
 def diff(now: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """Return a Markdown diff block of both sides, one line a value; empty when nothing changes."""
+    lines = diff_lines(now, after)
+    return "\n".join(["```diff", *lines, "```"]) if lines else ""
+
+
+def diff_lines(now: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the lines of a diff of both sides, each with its sign in front; empty when nothing changes."""
     lines = list(difflib.unified_diff(_lines(now), _lines(after), lineterm="", n=2))[2:]
-    return "\n".join(["```diff", *(line for line in lines if not line.startswith("@@")), "```"]) if lines else ""
+    return tuple(line for line in lines if not line.startswith("@@"))
 
 
 def moved(differences: Sequence[Mapping[str, Any]]) -> str:

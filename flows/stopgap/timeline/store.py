@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from sqlalchemy import Select, event, exc, func, select
+from sqlalchemy import Select, event, exc, func, or_, select
 from sqlalchemy import create_engine as sqlalchemy_engine
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -164,6 +164,19 @@ class PostgresTimeline:
         query = select(head.chain).where(*_of_incidents()).order_by(head.opened.desc(), head.chain.desc()).limit(limit)
         with self._connected() as connection:
             return tuple(connection.scalars(query))
+
+    def lengths(self, *chains: str, newest: int = 0) -> dict[str, int]:
+        """Return how many entries these chains have, and so many of the newest incidents (drills apart), the newest first. In one question."""
+        head = tables.head.c
+        recent = (
+            select(head.chain)
+            .where(head.chain.startswith("INC-", autoescape=True))
+            .order_by(head.opened.desc(), head.chain.desc())
+            .limit(newest)
+        )
+        query = select(head.chain, head.number).where(or_(head.chain.in_(chains), head.chain.in_(recent)))
+        with self._connected() as connection:
+            return {row.chain: row.number for row in connection.execute(query.order_by(head.opened.desc(), head.chain.desc()))}
 
     def next_number(self, name: str) -> int:
         """Return the next number of a counter (`INC`, `DRILL`); gaps are possible, repeats are not."""

@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from stopgap import home
+from stopgap.clock import SystemClock
+from stopgap.engine import notifying
 from stopgap.timeline.store import TimelineUnreachableError
+from stopgap.web import readers, rendering
+from stopgap.web.library import Library
 from stopgap.web.metrics import Metrics
+from stopgap.web.pages import HEADERS, Pages
 from stopgap.web.receiver import Receiver
 
 if TYPE_CHECKING:
@@ -43,6 +50,11 @@ def application(*, name: str, timeline: PostgresTimeline, watched: Watched, inta
     async def measured(_request: Request) -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
+    folder = home.data_folder()
+    home.make(folder)
+    library = Library(timeline=timeline, clock=SystemClock(), policy=lambda: watched().policy, link=notifying.link)
+    pages = Pages(library=library, door=readers.door(folder), policy=lambda: watched().policy)
+
     @contextlib.asynccontextmanager
     async def life(_app: Starlette) -> AsyncIterator[None]:
         receiver.start()
@@ -54,18 +66,24 @@ def application(*, name: str, timeline: PostgresTimeline, watched: Watched, inta
         Route("/healthz", healthy),
         Route("/readyz", ready),
         Route("/metrics", measured),
+        *pages.routes(),
     ]
-    return Starlette(
+    served = Starlette(
         routes=routes, lifespan=life, exception_handlers={Exception: _our_bug, 404: _said, 405: _said, **dict.fromkeys(_REFUSALS, _said)}
     )
+    served.state.end_streams = pages.hub.end
+    return served
 
 
 _REFUSALS = (400, 401, 408, 413, 415, 503)
 
 
-async def _said(_request: Request, refused: Exception) -> Response:
-    """Every refusal is a sentence in JSON."""
+async def _said(request: Request, refused: Exception) -> Response:
+    """Every refusal is a sentence: in JSON, or on a page for a browser."""
     status, headers = getattr(refused, "status_code", 500), getattr(refused, "headers", None)
+    if "text/html" in request.headers.get("accept", ""):
+        page = rendering.render("said.html", heading=HTTPStatus(status).phrase, text=getattr(refused, "detail", ""))
+        return HTMLResponse(page, status_code=status, headers={**HEADERS, **(headers or {})})
     return JSONResponse({"error": getattr(refused, "detail", "")}, status_code=status, headers=headers)
 
 

@@ -83,6 +83,10 @@ def serving(application: Any, on_ready: Callable[[], None]) -> uvicorn.Server:
             if self.started:
                 on_ready()
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            application.state.end_streams()  # those who follow a page would keep it from ending
+            await super().shutdown(sockets)
+
     return Server(
         uvicorn.Config(
             application,
