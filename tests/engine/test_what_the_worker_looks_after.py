@@ -15,7 +15,7 @@ from stopgap.approvals import decide
 from stopgap.approvals import gate as gates
 from stopgap.approvals.model import Attempt
 from stopgap.clock import SystemClock
-from stopgap.engine import deploy
+from stopgap.engine import deploy, journal
 from stopgap.engine.api import Api
 from stopgap.engine.sweep import Sweeper
 from stopgap.incidents.model import RunEnd
@@ -102,6 +102,31 @@ def test_a_run_that_prefect_lost_is_taken_up_again(waiting: Waiting, api: Api, l
     Sweeper(api, log, SystemClock())()
     assert waiting.state().type is StateType.SCHEDULED
     assert waiting.execute() is None
+
+
+def test_prefect_learns_of_an_end_that_its_process_could_not_tell(waiting: Waiting, api: Api, log: PostgresTimeline) -> None:
+    sweeper = Sweeper(api, log, Ahead(20 * SECOND))
+    sweeper()
+    journal.finished(log, waiting.work.run(), RunEnd.ABORTED, "It ended here.")
+    waiting.client.set_flow_run_state(waiting.flow_run, Running(), force=True)
+    sweeper(active={waiting.flow_run})
+    assert waiting.state().type is StateType.RUNNING  # somebody has it, and may be about to tell
+    sweeper()
+    assert waiting.state().type is StateType.SCHEDULED
+    state = waiting.execute()
+    assert state
+    assert (state.type, state.name) == (StateType.FAILED, "Aborted")
+    Sweeper(api, log, Ahead(20 * SECOND))()
+    assert waiting.state().type is StateType.FAILED
+    assert len(texts(waiting.work, "run.finished")) == 1
+
+
+def test_a_run_that_ended_while_it_slept_in_prefect_ends_there_too(waiting: Waiting, api: Api, log: PostgresTimeline) -> None:
+    journal.finished(log, waiting.work.run(), RunEnd.ABORTED, "It ended here.")
+    Sweeper(api, log, SystemClock())()
+    assert waiting.state().type is StateType.SCHEDULED
+    assert waiting.execute()
+    assert waiting.state().type is StateType.FAILED
 
 
 @pytest.mark.usefixtures("prefect_settings")

@@ -1,4 +1,4 @@
-"""What the worker looks after every few seconds: nothing that was asked for is forgotten, and nothing sleeps past its answer."""
+"""What the worker looks after every few seconds: nothing that was asked for is forgotten, nothing sleeps past its answer, and Prefect learns of every end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from uuid import UUID
 from stopgap.approvals import attention, decide
 from stopgap.approvals import gate as gates
 from stopgap.engine import journal, start, takeover
+from stopgap.engine.api import NotFoundError
 from stopgap.incidents import fold
 from stopgap.incidents.model import RunEnd
 from stopgap.problems import StopgapError
@@ -36,12 +37,15 @@ AT_ONCE = 3  # turns without a pause before them: one crash costs no time, a bro
 HANDED_OVER = timedelta(seconds=5)  # how long handing a run to Prefect may take
 SEALS_EVERY = timedelta(hours=1)
 OVERLAP = timedelta(minutes=15)  # how far the clocks of two machines with one timeline may be apart
+FINISHED_LATELY = timedelta(hours=1)  # a worker that begins looks whether Prefect knows of these ends
 LONGEST_PAUSE = timedelta(minutes=1)  # before a run that ended in Prefect by itself is begun anew
 
 
 @dataclass(slots=True)
 class Sweeper:
-    """Looks at every run that has not ended, each time it is called; now and then it seals the timeline. One a worker.
+    """Looks at every run that has not ended, or of whose end Prefect may not know, each time it is called. One a worker.
+
+    Now and then it seals the timeline.
 
     What it has read it does not read again: a timeline of years must not be read every two seconds.
     """
@@ -50,6 +54,7 @@ class Sweeper:
     timeline: PostgresTimeline
     clock: Clock
     _open: dict[str, None] = field(default_factory=dict, init=False)
+    _ended: dict[str, bool] = field(default_factory=dict, init=False)  # lately; whether Prefect knows
     _read_to: datetime | None = field(default=None, init=False)
     _sealed_at: float | None = field(default=None, init=False)
 
@@ -57,12 +62,19 @@ class Sweeper:
         """Look; `active` are the flow runs this worker is executing right now."""
         self._seal()
         self._read()
-        leases = self.timeline.leases.of_all() if self._open else {}
-        for name in tuple(self._open):
+        unknown = [name for name, is_known in self._ended.items() if not is_known]
+        leases = self.timeline.leases.of_all() if self._open or unknown else {}
+        for name in (*self._open, *unknown):
             try:
-                _look_after(self.api, self.timeline, self.clock, fold.find_run(self.timeline, name), active, leases.get(name))
+                self._look(fold.find_run(self.timeline, name), active, leases.get(name))
             except StopgapError as error:
                 LOG.warning("%s: %s", name, error)
+
+    def _look(self, run: Run, active: Collection[UUID], held: Lease | None) -> None:
+        if run.end is None:
+            _look_after(self.api, self.timeline, self.clock, run, active, held)
+        elif _knows_the_end(self.api, self.timeline, self.clock, run, active, held):
+            self._ended[run.id] = True
 
     def _seal(self) -> None:
         now = self.clock.monotonic()
@@ -70,6 +82,7 @@ class Sweeper:
             self.timeline.seal()
             self.timeline.leases.prune()
             self._sealed_at = now
+            self._ended = {name: is_known for name, is_known in self._ended.items() if not is_known}
             self._read_to = None  # read everything once more, for whatever a clock far behind ours has dated back
 
     def _read(self) -> None:
@@ -79,8 +92,10 @@ class Sweeper:
         for entry in self.timeline.of_kind("run.requested", "run.finished", since=since):
             if entry.kind == "run.requested":
                 self._open[entry.run] = None
-            else:
-                self._open.pop(entry.run, None)
+            elif entry.run in self._open:
+                del self._open[entry.run]
+                if now - entry.at <= FINISHED_LATELY:
+                    self._ended.setdefault(entry.run, False)
         self._read_to = now
 
 
@@ -107,6 +122,25 @@ def _look_after(  # noqa: PLR0913, PLR0917  all that it looks at
         takeover.resume(api, timeline, run, still=lambda again: takeover.is_lost(again, held, now=clock.now(), patience=patience))
     elif found.has_ended:
         _take_up_again(api, timeline, clock, run, found)
+
+
+def _knows_the_end(  # noqa: PLR0913, PLR0917  all that it looks at
+    api: Api, timeline: PostgresTimeline, clock: Clock, run: Run, active: Collection[UUID], held: Lease | None
+) -> bool:
+    """Say whether Prefect knows that a run has ended. Its process may have died before it said so: then it begins once more, to say it."""
+    if not run.flow_run:
+        return True
+    try:
+        found = api.flow_run(run.flow_run)
+    except NotFoundError:
+        return True
+    if UUID(run.flow_run) in active or (held and not held.is_free):
+        return False
+    if found.state == "PAUSED":
+        start.wake(api, run)
+    elif takeover.is_lost(found, held, now=clock.now(), patience=SETTLED):
+        takeover.resume(api, timeline, run, still=lambda again: takeover.is_lost(again, held, now=clock.now(), patience=SETTLED))
+    return found.has_ended
 
 
 def _may_go_on(timeline: Timeline, run: Run, gate: Gate | None, found: FlowRun) -> bool:
