@@ -116,7 +116,10 @@ async def _held(work: Work, flow_run: UUID, *, refusal: tuple[RunEnd, str] | Non
     if work.mode is not Mode.LIVE:
         guard.forbid_changes(allow=_prefect_address())
     stage = PrefectStage(work=work, flow_run=flow_run)
-    end = await runs.carry_out(work, stage)
+    try:
+        end = await runs.carry_out(work, stage)
+    finally:
+        await stage.told()
     await stage.hear_late()
     return _state(end, work.mode, await asyncio.to_thread(_last_words, work))
 

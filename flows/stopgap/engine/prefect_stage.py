@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from prefect import task
-from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.exceptions import Pause, PrefectHTTPStatusError
@@ -23,6 +22,7 @@ from stopgap.approvals import decide
 from stopgap.approvals import gate as gates
 from stopgap.approvals.model import Attempt, Gate
 from stopgap.engine import gate_form, start
+from stopgap.engine.telling import Telling
 from stopgap.runbook.model import Status
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ class PrefectStage:
     work: Work
     flow_run: UUID
     begun: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _telling: Telling = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what tells people how the run stands."""
+        object.__setattr__(self, "_telling", Telling(self.work, key=_key(f"timeline-{self.work.id}")))
 
     async def wait(self, part: Part, gate: Gate) -> Gate:
         """Read the answers that came in; suspend the flow run when they decide nothing."""
@@ -70,6 +75,7 @@ class PrefectStage:
             await asyncio.to_thread(self._note_woken, part, gate)
         await self.tell()
         question = await asyncio.to_thread(gate_form.build, self.work, part, gate)
+        await self.told()
         await self._suspend(gate, question)
         return await self.wait(part, gate)
 
@@ -81,6 +87,7 @@ class PrefectStage:
 
     async def _put_off(self, pause: timedelta, why: str, *, name: str = start.LOCKED) -> None:
         """Leave the process, and let Prefect begin the flow run again later; returns when Prefect is away."""
+        await self.told()
         later: State[Any] = Scheduled(name=name, scheduled_time=self.work.clock.now() + pause, message=why)
         try:
             async with get_client() as client:
@@ -110,15 +117,12 @@ class PrefectStage:
             raise error
 
     async def tell(self) -> None:
-        """Publish the timeline so far as a table; Prefect being away does not hold the run up."""
-        rows = [
-            {"at": f"{entry.at:%H:%M:%S}", "step": entry.step, "who": entry.actor, "what": entry.text}
-            for entry in await asyncio.to_thread(self.work.entries)
-        ]
-        try:
-            await acreate_table_artifact(rows, key=_key(f"timeline-{self.work.id}"), description=f"Timeline of {self.work.id}")
-        except httpx.HTTPError as error:
-            LOG.warning("The timeline of %s could not be shown in Prefect: %s", self.work.id, error)
+        """Let people see the timeline so far, while the run goes on."""
+        self._telling.begin()
+
+    async def told(self) -> None:
+        """Return when people can see all of it; before the run leaves this process."""
+        await self._telling.end()
 
     async def leave(self) -> None:
         """Let Prefect begin the flow run again elsewhere; goes on when Prefect is away."""

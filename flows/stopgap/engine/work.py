@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +43,11 @@ class Work:
     mode: Mode
     parameters: Mapping[str, Any]
     hold: Hold | None = None
+    _folded: fold.Folded = field(default_factory=fold.Folded, init=False, repr=False, compare=False)
 
     def run(self) -> Run:
         """Return the run as the timeline has it now."""
-        return fold.find_run(self.timeline, self.id)
+        return self._folded(self.entries()) or fold.find_run(self.timeline, self.id)
 
     def rules(self) -> ApprovalRules:
         """Return what holds for the gates of this run's incident, at the severity it has now."""

@@ -24,6 +24,7 @@ from stopgap.timeline import chain, following, leases, rows, tables
 from stopgap.timeline.deliveries import Deliveries
 from stopgap.timeline.intakestore import PostgresIntake
 from stopgap.timeline.lockstore import PostgresLocks
+from stopgap.timeline.memory import Memory, of_chain, of_run
 from stopgap.timeline.proofstore import PostgresProofs
 from stopgap.timeline.verify import Snapshot, Verdict, verify, verify_one
 from stopgap.timeline.writing import Writing
@@ -101,6 +102,7 @@ class PostgresTimeline:
         self._clock = clock or SystemClock()
         self._process = os.getpid()
         self._fence = fence
+        self._memory = Memory(self._read) if fence else None
         self.locks = PostgresLocks(self._connected, self._clock)
         self.proofs = PostgresProofs(self._connected)
         self.leases = leases.Leases(self._connected)
@@ -108,7 +110,10 @@ class PostgresTimeline:
         self.intake = PostgresIntake(self._connected)
 
     def under(self, run: str, holder: str) -> PostgresTimeline:
-        """Return this timeline for the process that carries a run out: when its lease is another's, an append raises TakenOverError."""
+        """Return this timeline for the process that carries a run out: when its lease is another's, an append raises TakenOverError.
+
+        It reads again only what is new: see `Memory`.
+        """
         return PostgresTimeline(self.engine, key=self._key, clock=self._clock, fence=(run, holder))
 
     def append(self, draft: Draft) -> Appended:
@@ -134,6 +139,9 @@ class PostgresTimeline:
                     continue  # the server had been restarted meanwhile; nothing was sent but a question
                 if not (written and self._was_written(written[-1])):
                     raise
+            if self._memory:
+                self._memory.wrote(written)
+                self._memory.lost({each.entry.chain for each in done if not each.won})
             self._tell(written)
             return done
         raise AssertionError  # pragma: no cover  the loop only ends above
@@ -144,13 +152,15 @@ class PostgresTimeline:
 
     def of_chain(self, chain: str, *, after: int = 0) -> tuple[Entry, ...]:
         """Return a chain's entries in order, those numbered above `after`."""
-        entry = tables.entry.c
-        return self._read(select(tables.entry).where(entry.chain == chain, entry.number > after).order_by(entry.number))
+        if self._memory:
+            return self._memory.of_chain(chain, after=after)
+        return self._read(of_chain(chain, after=after))
 
     def of_run(self, run: str) -> tuple[Entry, ...]:
         """Return a run's entries in order."""
-        entry = tables.entry.c
-        return self._read(select(tables.entry).where(entry.run == run, entry.run != "").order_by(entry.at, entry.chain, entry.number))
+        if self._memory:
+            return self._memory.of_run(run)
+        return self._read(of_run(run))
 
     def of_kind(self, *kinds: str, since: datetime | None = None) -> tuple[Entry, ...]:
         """Return entries of these kinds over all chains, oldest first."""
@@ -254,15 +264,23 @@ class PostgresTimeline:
             return self._read_once(query)
 
     def _read_once(self, query: Select[Any]) -> tuple[Entry, ...]:
-        with self._connected() as connection:
-            return tuple(map(rows.entry_of, connection.execute(query)))
+        """Read in a statement of its own: a transaction around it would cost two round trips more."""
+        self._mind_forks()
+        try:
+            with self._telling.connect() as connection:
+                return tuple(map(rows.entry_of, connection.execute(query)))
+        except (exc.OperationalError, exc.InterfaceError) as error:
+            raise unreachable(self.engine, error) from error
+
+    def _mind_forks(self) -> None:
+        if os.getpid() != self._process:
+            self.engine.dispose(close=False)
+            self._process = os.getpid()
 
     @contextlib.contextmanager
     def _connected(self, *, isolation: str = "") -> Iterator[Connection]:
         """Open a transaction; what cannot be reached is said in a sentence."""
-        if os.getpid() != self._process:
-            self.engine.dispose(close=False)
-            self._process = os.getpid()
+        self._mind_forks()
         try:
             with self.engine.connect() as connection:
                 if isolation:
