@@ -79,6 +79,8 @@ def test_she_reads_the_diff_approves_and_the_run_goes_on(page: Page, demo: Demo)
     said = demo.rest()
     assert demo.process.returncode == 0, said
     assert "ada (incident-commander) approved roll_back: the shop is slow since 2.4.1\n" in said
+    assert "The checkout takes longer than 0.5 s: over, says alertmanager." in said
+    assert "Mitigated: every alert of this incident is over\n" in said
     assert [url for url in asked if not url.startswith(("http://127.0.0.1:", "data:", "blob:"))] == []
 
 

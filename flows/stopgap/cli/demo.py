@@ -5,22 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from stopgap import home
 from stopgap.approvals.model import Answer
 from stopgap.cli import asking, deciding, examples, starting
-from stopgap.incidents.model import Mode, RunEnd
-from stopgap.plan import parameters
+from stopgap.incidents import fold
+from stopgap.incidents.model import RunEnd
 from stopgap.problems import Exit, StopgapError
+from stopgap.timeline import open as timelines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
     from stopgap.timeline.entry import Timeline
 
 COMMANDER = "ada"
-RUNBOOK = "checkout-latency"
 PATIENCE = 120.0  # seconds for everything to start; about 20 on two cores
 POLICY = """\
 # The demo's policy: one incident commander, one cluster, and that is the sandbox.
@@ -47,7 +49,14 @@ clusters:
   prod: {{kubeconfig: {kubeconfig}, context: sandbox}}
 limits: {{namespaces: [shop], max_replicas: 30}}
 approvals: {{require_code: false}}  # nobody needs an app on a telephone to see the demo
+alerts:
+  sources:
+    alertmanager: {{secret: {{file: alerts.token}}, severities: {{critical: SEV2}}}}
 """
+HERE = {
+    "http://checkout.shop.svc.cluster.local/": "{shop}",
+    "default: 2m,": "default: 6s,",
+}  # what the demo's copy of the runbook has otherwise
 
 
 class DemoError(StopgapError):
@@ -63,7 +72,7 @@ EXAMPLES = examples.lines(
 @click.command(epilog=EXAMPLES)
 @click.option("--yes", is_flag=True, help="Approve by itself, as nobody would in production.")
 def command(*, yes: bool) -> int:
-    """Watch a runbook mitigate an incident: it scales a service, sees that this is not enough, asks before rolling back, and verifies.
+    """Watch an alert start a runbook that mitigates an incident: it scales a service, sees that this is not enough, asks before rolling back, and verifies.
 
     Everything is real but the cluster, which is the sandbox: PostgreSQL, the Prefect server and its UI, the worker, the timeline.
     All of it listens on this machine alone, lives in a folder of its own, and is gone when the demo ends.
@@ -74,16 +83,21 @@ def command(*, yes: bool) -> int:
     with home.temporary() as folder, contextlib.ExitStack() as stack:
         click.echo("Starting the sandbox, the database, the Prefect server and the worker ...")
         world = stack.enter_context(_world(folder))
-        _prepare(folder, kubeconfig=world["kubeconfig"])
-        stack.enter_context(_up(folder))
-        return _mitigate(world["shop"], approves=yes)
+        token = _prepare(folder, kubeconfig=world.kubeconfig, shop=world.shop)
+        running = stack.enter_context(_up(folder))
+        click.echo(
+            f"\nThe checkout is slow: it answers {_answer_time(world.shop)}. Its monitoring posts an alert to {running['alerts_url']}alertmanager.\n"
+        )
+        world.watch(f"{running['alerts_url']}alertmanager", token)
+        return _mitigate(world.shop, approves=yes)
 
 
 def _mitigate(shop: str, *, approves: bool) -> int:
-    runbook = asking.runbook(RUNBOOK)
-    click.echo(f"\nThe checkout is slow: it answers {_answer_time(shop)}. Its runbook starts now.\n")
-    values = parameters.check(runbook, {"url": shop, "patience": "6s"})
-    with starting.asked_for(starting.Asked(runbook=runbook, parameters=values, mode=Mode.LIVE, person="dana")) as (timeline, run):
+    from stopgap.engine import server
+
+    server.use_current()
+    with timelines.timeline() as timeline:
+        run = _begun(timeline)
         click.echo(f"Watch it at  {starting.login_link(run)}")
         click.echo(f"Log in with  {os.environ['PREFECT_API_AUTH_STRING']}\n")
         ended = _follow(timeline, run, approves=approves)
@@ -93,7 +107,19 @@ def _mitigate(shop: str, *, approves: bool) -> int:
     return ended
 
 
+def _begun(timeline: Timeline) -> Run:
+    """Wait for the run that the alert starts; DemoError when none comes."""
+    give_up = time.monotonic() + PATIENCE
+    while not (found := timeline.of_kind("run.scheduled")):
+        if time.monotonic() > give_up:
+            raise DemoError(f"The alert started no run. Logs:  {home.data_folder() / 'log'}")
+        time.sleep(0.05)
+    return fold.find_run(timeline, found[0].run)
+
+
 def _follow(timeline: Timeline, run: Run, *, approves: bool) -> Exit:
+    """Show what happens, until the run has ended and, when it ended well, the alert is over."""
+    ended, is_over = None, False
     for entry in timeline.follow(run.incident):
         if entry.kind not in asking.QUIET:
             asking.show(entry, hints=False)
@@ -102,7 +128,10 @@ def _follow(timeline: Timeline, run: Run, *, approves: bool) -> Exit:
         elif entry.kind == "gate.asked":
             click.echo(_how_to_approve(run))
         if entry.kind == "run.finished":
-            return asking.EXITS[RunEnd(entry.data["end"])]
+            ended = asking.EXITS[RunEnd(entry.data["end"])]
+        is_over = is_over or entry.kind == "incident.mitigated"
+        if ended is not None and (is_over or ended is not Exit.DONE):
+            return ended
     return Exit.FAILED
 
 
@@ -124,8 +153,23 @@ def _answer_time(shop: str) -> str:
     return f"{status} after {time.monotonic() - began:.2f} s"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """The sandbox's process, and what it said about itself."""
+
+    process: subprocess.Popen[str]
+    shop: str
+    kubeconfig: str
+
+    def watch(self, receiver: str, token: str) -> None:
+        """Let it watch its shop and post alerts to a receiver."""
+        if self.process.stdin:
+            self.process.stdin.write(json.dumps({"receiver": receiver, "token": token}) + "\n")
+            self.process.stdin.flush()
+
+
 @contextlib.contextmanager
-def _world(folder: Path) -> Iterator[dict[str, str]]:
+def _world(folder: Path) -> Iterator[Sandbox]:
     """Serve the sandbox from a child, which ends when its standard input does."""
     place = folder / "sandbox"
     place.mkdir()
@@ -134,29 +178,42 @@ def _world(folder: Path) -> Iterator[dict[str, str]]:
         line = child.stdout.readline() if child.stdout else ""
         if not line:
             raise DemoError(f"The sandbox did not start; it ended with {child.wait()}.")
+        said = json.loads(line)
         try:
-            yield json.loads(line)
+            yield Sandbox(process=child, shop=said["shop"], kubeconfig=said["kubeconfig"])
         finally:
             if child.stdin:
                 child.stdin.close()
             child.wait()
 
 
-def _prepare(folder: Path, *, kubeconfig: str) -> None:
-    """Lay out runbooks and a policy for the sandbox, and make this process and its children use them."""
+def _prepare(folder: Path, *, kubeconfig: str, shop: str) -> str:
+    """Lay out runbooks and a policy for the sandbox, and make this process and its children use them; return what proves who posts alerts."""
     runbooks = folder / "runbooks"
     runbooks.mkdir()
     for path in sorted((home.examples_folder() / "checkout").glob("*.yaml")):
         shutil.copy(path, runbooks / path.name)
     (runbooks / "policy.yaml").write_text(POLICY.format(kubeconfig=kubeconfig))
+    _move_here(runbooks / "latency.yaml", shop)
+    token = secrets.token_urlsafe(18)
+    (runbooks / "alerts.token").write_text(token)
     for name in [name for name in os.environ if name.startswith("PREFECT_") or name == "STOPGAP_DATABASE_URL"]:
         del os.environ[name]
     os.environ.update(STOPGAP_HOME=str(folder / "home"), STOPGAP_RUNBOOKS=str(runbooks))
+    return token
+
+
+def _move_here(runbook: Path, shop: str) -> None:
+    """Let the runbook look at the sandbox's shop, and not wait for minutes, when its trigger gives no parameters."""
+    text = runbook.read_text()
+    for old, new in HERE.items():
+        text = text.replace(old, new.format(shop=shop))
+    runbook.write_text(text)
 
 
 @contextlib.contextmanager
-def _up(folder: Path) -> Iterator[None]:
-    """Run `stopgap up` as a child; ctrl-C reaches it through us alone, so that everything ends in order."""
+def _up(folder: Path) -> Iterator[dict[str, Any]]:
+    """Run `stopgap up` as a child; ctrl-C reaches it through us alone, so that everything ends in order. Yields what it wrote about itself."""
     from stopgap.engine import server
 
     log = folder / "up.log"
@@ -165,11 +222,11 @@ def _up(folder: Path) -> Iterator[None]:
         child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True)  # noqa: S603  our own program
         try:
             give_up = time.monotonic() + PATIENCE
-            while server.read_running(home.data_folder()) is None:
+            while (running := server.read_running(home.data_folder())) is None:
                 if child.poll() is not None or time.monotonic() > give_up:
                     raise DemoError(f"stopgap up did not come up:\n{log.read_text()}")
                 time.sleep(0.1)
-            yield
+            yield running
         finally:
             if child.stdin:
                 child.stdin.close()

@@ -1,7 +1,8 @@
 """`python -m stopgap.drills.world --home DIR`: the demo's sandbox as a process of its own.
 
-Prints one line of JSON when it is ready: `{"url": ..., "shop": ..., "kubeconfig": ..., "pid": ...}`. Ends when its standard input ends (so it
-never outlives its parent), on SIGTERM or on ctrl-C.
+Prints one line of JSON when it is ready: `{"url": ..., "shop": ..., "kubeconfig": ..., "pid": ...}`. A line of JSON on standard input,
+`{"receiver": ..., "token": ...}`, lets it watch its shop and post alerts there. Ends when its standard input ends (so it never outlives its
+parent), on SIGTERM or on ctrl-C.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from stopgap.drills.world import monitor
 from stopgap.drills.world.world import World
 
 if TYPE_CHECKING:
@@ -41,7 +44,10 @@ def main() -> None:
         ready = {"url": world.url, "shop": world.shop_url, "kubeconfig": str(world.kubeconfig), "pid": os.getpid()}
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
-        sys.stdin.read()
+        for line in sys.stdin:
+            told = json.loads(line)
+            watching = monitor.Monitor(shop=world.shop_url, receiver=told["receiver"], token=told["token"])
+            threading.Thread(target=watching.watch, name="monitor", daemon=True).start()
 
 
 if __name__ == "__main__":
