@@ -9,7 +9,7 @@ from urllib.parse import quote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stopgap.timeline.redact import Redaction
+from stopgap.redact import Redaction
 
 SECRET = st.text(min_size=4, alphabet=st.characters(exclude_categories=["Cs"])).filter(lambda text: "*" not in text)
 

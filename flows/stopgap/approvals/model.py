@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from stopgap.timeline.redact import Redaction
+from stopgap.redact import Redaction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stopgap.timeline.redact import Redaction
+from stopgap.redact import Redaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

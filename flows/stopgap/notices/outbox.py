@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from stopgap.notices import addresses, compose, send
+from stopgap.actions import messages
+from stopgap.notices import compose
+from stopgap.policy import addresses
 from stopgap.timeline.entry import Draft
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ class Outbox:
             address = addresses.resolve(target.written, folder=target.folder)
         except addresses.AddressError as error:
             return str(error)
-        return send.deliver(address, title=notice.title, body=notice.body, within=self.within)
+        return messages.deliver(address, title=notice.title, body=notice.body, within=self.within)
 
     def _settle(self, notice: Notice, target: Target, attempt: int, why: str) -> None:
         name = (notice.id, target.name)
