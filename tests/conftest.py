@@ -9,6 +9,7 @@ pytest_plugins = [
     "fixtures_cluster",
     "fixtures_engine",
     "fixtures_http",
+    "fixtures_office",  # after what it takes from
     "fixtures_pages",
     "fixtures_prefect",
     "fixtures_proxy",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from matrix import aws, kubernetes, traffic
+from matrix import around, aws, kubernetes, traffic
 from matrix.case import NAME, Case
 from matrix.systems import POSTING
 
@@ -27,6 +27,7 @@ def _request(systems: Systems) -> Mapping[str, Any]:
 # Runs of these share one target, so they wait for each other: one at a time.
 ALONE = frozenset({"command.run"})
 CASES: Mapping[str, Case] = {
+    **around.CASES,
     **aws.CASES,
     **kubernetes.CASES,
     **traffic.CASES,

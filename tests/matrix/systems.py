@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
-from matrix import aws, clusters, traffic
+from matrix import around, aws, clusters, traffic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from fixtures_aws import Cloud
+    from fixtures_office import Office
     from matrix.clusters import Site
 
 
@@ -42,11 +43,13 @@ class Systems:
     web: Web
     cloud: Cloud
     fronts: traffic.Fronts
+    office: Office
+    folder: Path
     sites: Mapping[str, Site]
 
     def effects(self) -> Counter[str]:
         """Return how often each object was changed by a run."""
-        found = self.web.changes + aws.effects(self.cloud) + self.fronts.effects()
+        found = self.web.changes + aws.effects(self.cloud) + self.fronts.effects() + self.office.effects
         for site in self.sites.values():
             found += site.changes
         return found
@@ -59,6 +62,7 @@ class Systems:
             "commands": [[*POSTING, "http://127.0.0.1:*"]],
             **aws.policy(self.cloud),
             **self.fronts.policy(),
+            **around.policy(self.office, self.folder / "office"),
         }
 
 
@@ -70,9 +74,10 @@ def all_of_them(folder: Path, env: Mapping[str, str]) -> Iterator[Systems]:
         web() as found,
         aws.moto(folder / "aws", env) as cloud,
         traffic.fronts(folder / "traffic") as fronts,
+        around.office(folder / "office") as office,
         clusters.all_of_them(folder / "clusters", env) as sites,
     ):
-        yield Systems(web=found, cloud=cloud, fronts=fronts, sites=sites)
+        yield Systems(web=found, cloud=cloud, fronts=fronts, office=office, folder=folder, sites=sites)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,11 @@ def _aws(module: str, name: str) -> Place:
     return Place(f"stopgap.actions.aws.{module}", name, extra="aws", library="botocore")
 
 
+def _around(module: str, name: str) -> Place:
+    # The library depends on what policy.yaml names: `around.site` says which extra is missing.
+    return Place(f"stopgap.actions.around.{module}", name)
+
+
 ACTIONS = {
     "aws.alb_shift": _aws("alb", "AlbShift"),
     "aws.asg_refresh_rollback": _aws("refresh", "AsgRefreshRollback"),
@@ -65,7 +70,11 @@ ACTIONS = {
     "manual": Place("stopgap.actions.basic", "Manual"),
     "nginx.upstream": Place("stopgap.actions.nginx", "NginxUpstream"),
     "note": Place("stopgap.actions.basic", "Note"),
+    "notify.send": _around("notify", "NotifySend"),
     "prometheus.query": Place("stopgap.actions.prometheus", "PrometheusQuery"),
     "prometheus.wait": Place("stopgap.actions.prometheus", "PrometheusWait"),
+    "ticket.close": _around("tickets", "TicketClose"),
+    "ticket.comment": _around("tickets", "TicketComment"),
+    "ticket.open": _around("tickets", "TicketOpen"),
     "wait": Place("stopgap.actions.basic", "Wait"),
 }

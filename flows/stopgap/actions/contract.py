@@ -140,6 +140,7 @@ class Context:
 
     `mode` "dry" means: the guard of every client refuses what could change anything. `deadline` is the moment (UTC) at which every call
     must have returned. `mark` names run, step and attempt (`INC-12.1/scale/1`); an effect carries it, so that `probe` tells ours from others'.
+    `origin` gives what tells this incident from one of the same number on another timeline; what outlives a timeline (a ticket) carries it as well.
     """
 
     policy: Policy
@@ -149,6 +150,7 @@ class Context:
     mode: Literal["live", "dry"] = "live"
     ends: float | None = None  # the deadline by the clock's `monotonic`: a clock that is set back or forth makes no call longer or shorter
     permit: Callable[[float], float] = float  # of the seconds a request wants, how many it may take; raises when nothing may be sent
+    origin: Callable[[], str] = str
 
     @property
     def is_dry(self) -> bool:

@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -25,13 +25,18 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtoc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked of whom. `json` and `text` are the body; at most one of them is given."""
+    """What is asked of whom. `json` and `text` are the body; at most one of them is given.
+
+    `reading` names an entry of `guard.READING_POSTS`: what is sent only reads, although it goes out as a POST.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str]
     json: Any = None
-    text: str | None = None
+    text: str | bytes | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    reading: str = ""
 
     def __str__(self) -> str:
         """Render for people: `POST https://api.example.com/flush`."""
@@ -40,7 +45,7 @@ class Question:
     @property
     def changes(self) -> bool:
         """It may change something."""
-        return self.method not in {"GET", "HEAD"}
+        return self.method not in {"GET", "HEAD"} and not self.reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +56,7 @@ class Answer:
     text: str
     location: str = ""
     retry_after: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def body(self) -> Any:
@@ -69,10 +75,11 @@ def ask(context: Context, question: Question, *, seconds: float) -> Answer:
                 question.method,
                 question.url,
                 headers=dict(question.headers),
+                params=dict(question.params) or None,
                 json=question.json,
                 content=question.text,
                 timeout=max(0.001, seconds),
-                extensions={"trace": cutter.watch},
+                extensions={"trace": cutter.watch, "reading": question.reading},
             )
             response = client.send(request, stream=True)
             answer = _read(response)
@@ -95,7 +102,13 @@ def _read(response: httpx.Response) -> Answer:
             break
     text = body[:MOST].decode(response.charset_encoding or "utf-8", errors="replace")
     headers = response.headers
-    return Answer(status=response.status_code, text=text, location=headers.get("location", ""), retry_after=headers.get("retry-after", ""))
+    return Answer(
+        status=response.status_code,
+        text=text,
+        location=headers.get("location", ""),
+        retry_after=headers.get("retry-after", ""),
+        headers=dict(headers),
+    )
 
 
 def _lost(question: Question, why: str) -> TemporaryError | InDoubtError:

@@ -22,6 +22,18 @@ from stopgap.problems import StopgapError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Protocol
+
+    class Request(Protocol):
+        """What is looked at of a request."""
+
+        @property
+        def method(self) -> str: ...  # noqa: D102
+        @property
+        def url(self) -> object: ...  # noqa: D102
+        @property
+        def content(self) -> bytes: ...  # noqa: D102
+
 
 Address = tuple[str, int] | str  # a host and a port, or the path of a Unix socket
 
@@ -35,6 +47,14 @@ DRY_RUN_GROUPS = frozenset(
     {"", "apps", "autoscaling", "batch", "policy", "networking.k8s.io", "gateway.networking.k8s.io", "networking.istio.io"}
 )
 ACCESS_REVIEW = re.compile(r"/apis/authorization\.k8s\.io/v1/selfsubjectaccessreviews")
+# Searches that services take only as a POST, and the one that gives out a token. Each client names the one it means.
+READING_POSTS = {
+    "elasticsearch": re.compile(r"(/[\w.%*,-]+)+/_search"),
+    "nerdgraph": re.compile(r"/graphql"),
+    "splunk": re.compile(r"/services/search/(v2/)?jobs/export"),
+    "zoom": re.compile(r"/oauth/token"),
+}
+_MUTATION = re.compile(rb"\b(mutation|subscription)\b", re.IGNORECASE)
 STARTING_PROGRAMS = frozenset(
     {"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn"}
 )
@@ -66,6 +86,14 @@ def check_http(method: str, url: str) -> None:
             f"A dry run tried {method.upper()} {parts.scheme}://{parts.netloc}{parts.path} with a signature; what that does cannot be told. "
             f"Nothing was sent."
         )
+
+
+def only_reads(name: str, request: Request) -> bool:
+    """Say whether this is a POST that is known by this name to read: by its path, and where that is not enough by its body."""
+    found = READING_POSTS.get(name)
+    if found is None or request.method.upper() != "POST" or not found.fullmatch(urlsplit(str(request.url)).path):
+        return False
+    return name != "nerdgraph" or not _MUTATION.search(request.content)
 
 
 def check_kubernetes(method: str, url: str, body: Any = None) -> None:

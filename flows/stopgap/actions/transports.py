@@ -27,7 +27,7 @@ def trust() -> ssl.SSLContext:
 
 
 class GuardedTransport(httpx.BaseTransport):
-    """Sends what the guard lets pass (in a dry run GET and HEAD), and never to an address that policy does not allow."""
+    """Sends what the guard lets pass (in a dry run GET, HEAD and the POSTs that are known to read), and never to an address that policy does not allow."""
 
     def __init__(self, *, is_dry: bool, rules: HttpRules) -> None:
         self._is_dry = is_dry
@@ -36,7 +36,7 @@ class GuardedTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Check, then send; the connection is made inside the guard's passage, and the answer is read there too."""
-        if self._is_dry:
+        if self._is_dry and not guard.only_reads(request.extensions.get("reading", ""), request):
             guard.check_http(request.method, str(request.url))
         with guard.passage():
             return self._send(request)

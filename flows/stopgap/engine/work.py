@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from stopgap.engine.lease import Hold
     from stopgap.incidents.model import Run, RunId
     from stopgap.policy.model import ApprovalRules, Policy
+    from stopgap.redact import Redaction
     from stopgap.runbook.model import Call, Runbook, Status, Step, StepId
     from stopgap.timeline.entry import Appended, Entry, Timeline
-    from stopgap.timeline.redact import Redaction
 
 LOOK = timedelta(seconds=30)  # the longest that planning or probing one step waits for a system
 
@@ -94,7 +94,12 @@ class Work:
             mark=mark,
             mode="live" if self.mode is Mode.LIVE else "dry",
             permit=self.hold.permit if self.hold else float,
+            origin=self._origin,
         )
+
+    def _origin(self) -> str:
+        """Return the hash of the incident's first entry: it is made with a key of this timeline."""
+        return self.timeline.of_chain(self.run().incident)[0].hash
 
     def mark(self, step: StepId, attempt: int) -> str:
         """Return the mark that an attempt's effect carries."""

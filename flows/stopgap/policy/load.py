@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stopgap import document, schema
 from stopgap.clock import parse_duration
-from stopgap.policy import alerting, asking, incidents, limiting, reaching
+from stopgap.policy import alerting, around, asking, incidents, limiting, reaching
 from stopgap.policy.model import (
     Account,
     AccountName,
@@ -61,6 +61,7 @@ def check(found: Document) -> tuple[Policy | None, list[Problem]]:
             *incidents.problems(found),
             *limiting.problems(found),
             *reaching.problems(found),
+            *around.problems(found),
         ]
         if not problems
         else []
@@ -109,6 +110,7 @@ def _policy(found: Document) -> Policy:
         haproxy=dict(data.get("haproxy", {})),
         nginx={name: _nginx(value) for name, value in data.get("nginx", {}).items()},
         commands=tuple(map(tuple, data.get("commands", ()))),
+        around=around.read(data, found.path),
         http=reaching.http(data.get("http", {})),
         limits=limiting.read(data.get("limits", {})),
         approvals=asking.rules(data.get("approvals", {})),

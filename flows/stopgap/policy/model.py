@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stopgap.policy.alerting import AlertRules
+    from stopgap.policy.around import Around
     from stopgap.policy.incidents import IncidentRules, OnCall
 
 PersonId = NewType("PersonId", str)
@@ -233,6 +234,7 @@ class Policy:
     prometheus: Mapping[str, str] = field(default_factory=dict)  # name -> base URL; "default" is used when a step names none
     haproxy: Mapping[str, str] = field(default_factory=dict)  # name -> a path or host:port of its runtime socket
     nginx: Mapping[str, Nginx] = field(default_factory=dict)
+    around: Around = field(default_factory=dict)  # trackers, status pages, bridges, logs, traces and metrics, each by its name
     http: HttpRules = field(default_factory=HttpRules)
     commands: tuple[tuple[str, ...], ...] = ()  # what `command.run` may start: a program's path, and a pattern for each argument
     limits: Limits = field(default_factory=Limits)

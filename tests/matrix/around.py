@@ -1,0 +1,67 @@
+"""What stands around the fix: cases of the kill matrix on the office, a server of ours in the shape of other people's services."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import fixtures_office
+import office_answers
+from matrix.case import NAME, THING, Case, nothing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from fixtures_office import Office
+    from matrix.systems import Systems
+
+COUNTED = "a server in the shape of the service"
+KINDS = {"trackers": "jira"}
+
+
+@contextlib.contextmanager
+def office(folder: Path) -> Iterator[Office]:
+    """Serve the office; its password lies in a file."""
+    folder.mkdir()
+    (folder / "password").write_text(fixtures_office.PASSWORD)
+    with fixtures_office.serving() as found:
+        yield found
+
+
+def policy(office: Office, folder: Path) -> dict[str, Any]:
+    """Return what policy.yaml says of it."""
+    secret = {"secret": {"file": str(folder / "password")}}
+    sites = {
+        purpose: {
+            "default": {"kind": kind, "url": office_answers.base(office.url, kind), **secret, **office_answers.SETTINGS.get(kind, {})}
+        }
+        for purpose, kind in KINDS.items()
+    }
+    return {**sites, "notify": {"office": {"url": f"json://127.0.0.1:{office.port}/notify", "events": []}}}
+
+
+def _ticket(systems: Systems, name: str) -> str:
+    issue = {"summary": f"{name} is slow", "labels": []}
+    return str(office_answers.jira_create(systems.office, office_answers.Asked((), {}, {"fields": issue}), is_counted=False)[1]["key"])
+
+
+def _tickets(systems: Systems, name: str) -> Any:
+    found = (each["fields"] for each in tuple(systems.office.issues.values()))
+    return [(each["status"]["name"], len(each["comments"])) for each in found if each["summary"].startswith(f"{name} ")]
+
+
+def _told(systems: Systems, name: str) -> Any:
+    return sum(each["title"].startswith(f"{name} ") for each in tuple(systems.office.told))
+
+
+def _case(arguments: Mapping[str, Any], *, effects: int, make: Any = nothing, look: Any = nothing) -> Case:
+    return Case(arguments=lambda _: arguments, make=make, look=look, effects=effects, counted=COUNTED)
+
+
+CASES: Mapping[str, Case] = {
+    "notify.send": _case({"to": ["office"], "title": f"{NAME} is slow", "text": "It is looked after."}, effects=1, look=_told),
+    "ticket.close": _case({"ticket": THING}, effects=1, make=_ticket, look=_tickets),
+    "ticket.comment": _case({"ticket": THING, "text": "It is looked after."}, effects=1, make=_ticket, look=_tickets),
+    "ticket.open": _case({"title": f"{NAME} is slow"}, effects=2, look=_tickets),
+}

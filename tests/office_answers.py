@@ -1,0 +1,160 @@
+"""What the office's services answer, one function for each call; see `fixtures_office`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from fixtures_office import Office
+
+# POSTs that only ask.
+READING = re.compile(r"/_search$|/graphql$|/jobs/export$|/oauth/token$")
+PATHS = {"newrelic": "/graphql", "splunk": "", "datadog": "/datadog"}
+SETTINGS: Mapping[str, Mapping[str, str]] = {
+    "jira": {"project": "OPS", "settle": "0.1s"},
+    "statuspage": {"page": "p1"},
+    "elasticsearch": {"index": "logs-*"},
+    "newrelic": {"account": "42"},
+    "zoom": {"account": "a1", "client": "c1"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request: the parts of its path, its query, its body."""
+
+    parts: Sequence[str]
+    query: Mapping[str, str]
+    body: Any
+
+
+def base(url: str, kind: str) -> str:
+    """Return where a kind of service is at this office."""
+    return url + PATHS.get(kind, f"/{kind}")
+
+
+def knows(authorization: str, password: str) -> bool:
+    """Say whether basic authentication names the password."""
+    with_user = authorization.partition("Basic ")[2]
+    try:
+        return password in base64.b64decode(with_user).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return False
+
+
+def jira_search(office: Office, asked: Asked) -> Any:
+    jql = asked.query["jql"]
+    labels = re.findall(r'labels = "([^"]+)"', jql)
+    found = [each for each in office.issues.values() if set(labels) <= set(each["fields"]["labels"])]
+    if "statusCategory != Done" in jql:
+        found = [each for each in found if each["fields"]["status"]["statusCategory"]["key"] != "done"]
+    if found and office.is_late:
+        office.is_late -= 1
+        found = []
+    return {"issues": found, "total": len(found), "isLast": True}
+
+
+def jira_create(office: Office, asked: Asked, *, is_counted: bool = True) -> Any:
+    key = f"OPS-{len(office.issues) + 1}"
+    status = {"name": "To Do", "statusCategory": {"key": "new"}}
+    issue = {"id": str(10000 + len(office.issues)), "key": key, "fields": {**asked.body["fields"], "status": status, "comments": []}}
+    office.issues[key] = issue
+    if is_counted:
+        office.count(asked.body["fields"]["summary"])
+    return 201, {"id": issue["id"], "key": key, "self": "there"}, {}
+
+
+def jira_read(office: Office, asked: Asked) -> Any:
+    found = office.issues.get(asked.parts[0])
+    return found or (404, {"errorMessages": ["Issue does not exist or you do not have permission to see it."], "errors": {}}, {})
+
+
+def jira_comments(office: Office, asked: Asked) -> Any:
+    return {"comments": [{"id": "1", "body": each} for each in office.issues[asked.parts[0]]["fields"]["comments"]]}
+
+
+def jira_comment(office: Office, asked: Asked) -> Any:
+    fields = office.issues[asked.parts[0]]["fields"]
+    fields["comments"].append(asked.body["body"])
+    office.count(fields["summary"])
+    return 201, {"id": "1", "body": asked.body["body"]}, {}
+
+
+WAYS = [
+    {"id": "21", "name": "Start", "to": {"name": "In Progress", "statusCategory": {"key": "indeterminate"}}},
+    {"id": "31", "name": "Finish", "to": {"name": "Done", "statusCategory": {"key": "done"}}},
+    {"id": "41", "name": "Drop", "to": {"name": "Won't do", "statusCategory": {"key": "done"}}},
+]
+
+
+def jira_transit(office: Office, asked: Asked) -> Any:
+    fields = office.issues[asked.parts[0]]["fields"]
+    way = next(each for each in WAYS if each["id"] == str(asked.body["transition"]["id"]))
+    fields["status"] = way["to"]
+    fields["comments"] += [each["add"]["body"] for each in asked.body["update"]["comment"]]
+    office.count(fields["summary"])
+    return 204, "", {}
+
+
+def snow_list(office: Office, asked: Asked) -> Any:
+    found = list(office.notes if asked.parts[0] == "sys_journal_field" else office.records.values())
+    for part in asked.query["sysparm_query"].split("^"):
+        if part.startswith("ORDERBY"):
+            continue
+        name, how, value = re.fullmatch(r"([a-z_]+)(=|LIKE|NOT IN)(.*)", part).groups()  # type: ignore[union-attr]  # else the test fails
+        if how == "=":
+            found = [each for each in found if each[name] == value]
+        elif how == "LIKE":
+            found = [each for each in found if value in each[name]]
+        else:
+            found = [each for each in found if each[name] not in value.split(",")]
+    names = asked.query["sysparm_fields"].split(",")
+    return {"result": [{name: each[name] for name in names} for each in found]}
+
+
+def snow_create(office: Office, asked: Asked) -> Any:
+    number = len(office.records) + 1
+    record = {"sys_id": f"{number:032x}", "number": f"INC{number:07}", "state": "1", **asked.body}
+    office.records[record["sys_id"]] = record
+    office.count(record["short_description"])
+    return 201, {"result": record}, {}
+
+
+def snow_change(office: Office, asked: Asked) -> Any:
+    record = office.records[asked.parts[1]]
+    note = asked.body.get("work_notes")
+    if note:
+        office.notes.append({"sys_id": "1", "element_id": record["sys_id"], "element": "work_notes", "value": note})
+    else:
+        record |= asked.body
+    office.count(record["short_description"])
+    return {"result": record}
+
+
+def notify(office: Office, asked: Asked) -> Any:
+    office.told.append(asked.body)
+    office.count(asked.body["title"])
+    return {}
+
+
+ROUTES: Sequence[tuple[str, Callable[[Office, Asked], Any]]] = [
+    (r"GET /jira/rest/api/2/serverInfo", lambda office, _: {"deploymentType": office.deployment, "versionNumbers": [9, 12, 0]}),
+    (r"GET /jira/rest/api/2/search(?:/jql)?", jira_search),
+    (r"GET /jira/rest/api/2/field", lambda _desk, _asked: []),
+    (r"POST /jira/rest/api/2/issue", jira_create),
+    (r"GET /jira/rest/api/2/issue/([^/]+)", jira_read),
+    (r"GET /jira/rest/api/2/issue/([^/]+)/comment", jira_comments),
+    (r"POST /jira/rest/api/2/issue/([^/]+)/comment", jira_comment),
+    (r"GET /jira/rest/api/2/issue/([^/]+)/transitions", lambda _desk, _asked: {"transitions": WAYS}),
+    (r"POST /jira/rest/api/2/issue/([^/]+)/transitions", jira_transit),
+    (r"GET /servicenow/api/now/table/([a-z_]+)", snow_list),
+    (r"POST /servicenow/api/now/table/([a-z_]+)", snow_create),
+    (r"PATCH /servicenow/api/now/table/([a-z_]+)/([0-9a-f]+)", snow_change),
+    (r"POST /notify", notify),
+]
