@@ -26,7 +26,7 @@ from stopgap.clock import parse_duration
 from stopgap.engine import life
 from stopgap.engine.stage import Part
 from stopgap.engine.work import Work
-from stopgap.incidents import fold
+from stopgap.incidents import fold, roles
 from stopgap.incidents.model import Mode
 from stopgap.incidents.open import open_incident, request_run
 from stopgap.policy.model import ApprovalRules, Person, PersonId, Policy, Role, RoleName, Severity
@@ -139,6 +139,7 @@ class Said:
     person: str
     answer: str
     digest: str
+    telephone: str  # its secret
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -164,6 +165,7 @@ class AnyOrder(RuleBasedStateMachine):
     def next_run(self) -> None:
         key = uuid.uuid4().hex
         incident = open_incident(self.timeline, title="t", severity=Severity.SEV3, actor="dana", key=key)
+        self.commander, self.relieved = "", set[str]()
         self.run = request_run(self.timeline, incident=incident, runbook=BOOK, parameters={}, mode=Mode.LIVE, starter="dana", key=key)
         self.said: list[Said] = []
         self.system.can_tell = True
@@ -272,7 +274,7 @@ class AnyOrder(RuleBasedStateMachine):
         came = now - age if age else now
         given = self.code(person, code, came)
         if asked and self.may_count(asked[-1], person=person, digest=digest, code=given, came=came):
-            self.note(Said(person=person, answer=str(answer), digest=digest))
+            self.note(Said(person=person, answer=str(answer), digest=digest, telephone=self.apps[person].secret))
         before = self.answered()
         attempt = Attempt(
             id=uuid.uuid4().hex, person=person, answer=str(answer), digest=digest, reason="", channel=uuid.uuid4().hex, code=given,
@@ -316,6 +318,45 @@ class AnyOrder(RuleBasedStateMachine):
     def a_role_is_taken_away(self, person: str) -> None:
         self.holders = [each for each in self.holders if each != person]
 
+    @rule(person=some.sampled_from(PEOPLE[:4]))
+    def command_changes_hands(self, person: str) -> None:
+        found = roles.fold(self.timeline.of_chain(self.run.incident))
+        draft = roles.change(
+            self.run.incident, found, role=COMMANDER, person=PersonId(person), act=roles.Act.TAKEN, by=person, text="takes it"
+        )
+        self.timeline.append(draft)
+        self.takes_command(person)
+
+    @rule(person=some.sampled_from(PEOPLE[:4]))
+    def a_telephone_is_stolen(self, person: str) -> None:
+        """Its codes are revoked, and somebody has another one: nothing that was said with the old one counts any more."""
+        secret = pyotp.random_base32()
+        responders.enrol(self.timeline, responders.roll(self.timeline), person=PersonId(person), by="installer", secret=secret)
+        self.apps[person] = pyotp.TOTP(secret)
+        self.used = {each for each in self.used if each[0] != person}
+
+    @rule(
+        how=some.sampled_from(["hands over", "loses the role", "loses the telephone"]),
+        then=some.sampled_from(["ben", "chen"]),
+        when=some.sampled_from(["before", "after"]),
+    )
+    def one_who_approved_may_not_any_more(self, how: str, then: str, when: str) -> None:
+        """Before or after others have approved as well, and before the change is made."""
+        self.the_run_goes_on()
+        self.they_answer(("ada", Answer.APPROVE))
+        if when == "after":
+            self.they_answer((then, Answer.APPROVE))
+        if how == "hands over":
+            self.command_changes_hands(person="chen" if then == "ben" else "ben")
+        elif how == "loses the role":
+            self.a_role_is_taken_away(person="ada")
+        else:
+            self.a_telephone_is_stolen(person="ada")
+        if when == "before":
+            self.they_answer((then, Answer.APPROVE))
+        self.the_run_goes_on()
+        self.roles_are_given_back()
+
     @precondition(lambda self: len(self.holders) < len(PEOPLE) - 1)
     @rule()
     def roles_are_given_back(self) -> None:
@@ -329,7 +370,7 @@ class AnyOrder(RuleBasedStateMachine):
             question = next(each for each in reversed(self.asked()) if each.data["question"] == "approve")
             asks = question.data["asks"]
             assert asks["arguments"] == {"thing": thing, "replicas": now}, "another thing than was asked about"
-            said = [each for each in self.said if each.digest == question.data["digest"]]
+            said = [each for each in self.said if each.digest == question.data["digest"] and self.is_still_theirs(each)]
             exactly = was == asks["change"]["material"]["replicas"]
             wide = asks.get("bounds", {}).get("replicas", {"from": 1, "to": 0})
             assert exactly or wide["from"] <= was <= wide["to"], "it was something else when it was approved"
@@ -352,21 +393,41 @@ class AnyOrder(RuleBasedStateMachine):
         counter = next((n for n in self.counters(came) if self.apps[person].generate_otp(n) == code), None)
         if counter is None or (person, counter) in self.used:
             return False
-        if person not in self.holders or (person == "dana" and question.data["question"] == "approve"):
+        if not self.may_act(person) or (person == "dana" and question.data["question"] == "approve"):
             return False
         if digest != question.data["digest"] or came >= question.at + parse_duration(question.data["expires"]):
             return False
         return not any(each.answer in {"skip this step", "stop the run"} for each in self.said if each.digest == digest)  # a no ends it
 
     def note(self, said: Said) -> None:
-        """Write it down; whoever takes their approval back before it was enough has not approved."""
-        enough = (
-            len({each.person for each in self.said if each.digest == said.digest and each.answer.startswith("approve")}) >= self.approvers
-        )
+        """Write it down; whoever takes their approval back before it was enough has not approved, nor has who could not approve any more."""
+        if self.is_enough(said.digest):
+            if said.answer != Answer.WITHDRAW:
+                self.said.append(said)
+            return
+        back = said.person if said.answer == Answer.WITHDRAW else ""
+        self.said = [each for each in self.said if each.digest != said.digest or (self.stands(each) and each.person != back)]
         if said.answer != Answer.WITHDRAW:
             self.said.append(said)
-        elif not enough:
-            self.said = [each for each in self.said if (each.person, each.digest) != (said.person, said.digest)]
+            if not self.commander:
+                self.takes_command(said.person)
+
+    def is_enough(self, digest: str) -> bool:
+        return len({each.person for each in self.said if each.digest == digest and each.answer.startswith("approve")}) >= self.approvers
+
+    def takes_command(self, person: str) -> None:
+        self.relieved |= {self.commander} - {""}
+        self.relieved -= {person}
+        self.commander = person
+
+    def is_still_theirs(self, said: Said) -> bool:
+        return said.person in self.holders and said.telephone == self.apps[said.person].secret
+
+    def stands(self, said: Said) -> bool:
+        return self.may_act(said.person) and self.is_still_theirs(said)
+
+    def may_act(self, person: str) -> bool:
+        return person in self.holders and person not in self.relieved
 
     def counters(self, at: datetime) -> list[int]:
         middle = int(at.timestamp()) // CODE

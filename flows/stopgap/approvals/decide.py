@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from stopgap.approvals import bounds, codes, entitled
+from stopgap.approvals import bounds, codes, entitled, lapse, responders
 from stopgap.approvals import gate as gates
 from stopgap.approvals.entitled import Side
 from stopgap.approvals.model import APPROVALS, Answer, Gate
@@ -46,12 +46,15 @@ def decide(timeline: Timeline, policy: Policy, clock: Clock, *, run: Run, attemp
         return Verdict(accepted=recorded.kind != "gate.refused", text=recorded.text, gate=gate)
     now = clock.now()
     chain = timeline.of_chain(run.incident)
+    if lapse.note(timeline, policy, run, chain, now=now):
+        chain = timeline.of_chain(run.incident)
     entries = [entry for entry in chain if entry.run == run.id]
     run, asked = fold.run(entries) or run, gates.every(entries)
     gate, side = gates.open_one(asked), Side.of(policy, chain, now=_came(attempt, now))
     reason = _closed(asked, run=run, gate=gate, attempt=attempt)
     if gate and not reason:
         reason = _objection(gate, side=side, attempt=attempt)
+    enrolled = responders.roll(timeline).enrolled.get(PersonId(attempt.person)) if policy.approvals.require_code else None
     if not reason and policy.approvals.require_code:
         # Last, so that a code is used up only by an answer that counts.
         reason = codes.check(timeline, codes.Proof.of(attempt), now=now)
@@ -59,7 +62,7 @@ def decide(timeline: Timeline, policy: Policy, clock: Clock, *, run: Run, attemp
         return _refuse(timeline, run, gate, attempt, reason)
     if attempt.answer == Answer.WITHDRAW:
         return _withdraw(timeline, clock, run, gate, attempt)
-    return _accept(timeline, clock, run, gate, attempt, side)
+    return _accept(timeline, clock, run, gate, attempt, side, enrolment=enrolled.id if enrolled else "")
 
 
 def settle(timeline: Timeline, clock: Clock, *, run: Run, gate: Gate) -> Gate:
@@ -154,7 +157,9 @@ def _refuse(timeline: Timeline, run: Run, gate: Gate | None, attempt: Attempt, r
     return Verdict(accepted=False, text=reason, gate=gate)
 
 
-def _accept(timeline: Timeline, clock: Clock, run: Run, gate: Gate, attempt: Attempt, side: Side) -> Verdict:  # noqa: PLR0913, PLR0917  an answer and what it is judged by
+def _accept(  # noqa: PLR0913, PLR0917  an answer and what it is judged by
+    timeline: Timeline, clock: Clock, run: Run, gate: Gate, attempt: Attempt, side: Side, *, enrolment: str
+) -> Verdict:
     command = entitled.command_taken(gate, side, run.incident, PersonId(attempt.person))
     standing = roles.COMMANDER if command else entitled.standing(gate, side, PersonId(attempt.person))
     glass = "BREAK GLASS: " if attempt.breaks_glass else ""
@@ -168,13 +173,15 @@ def _accept(timeline: Timeline, clock: Clock, run: Run, gate: Gate, attempt: Att
         "reason": attempt.reason,
         "standing": standing,
         "break_glass": attempt.breaks_glass,
+        "enrolment": enrolment,
     }
     key = f"gate.attempt/{attempt.id}"
     answered = _draft(run, gate, kind="gate.answered", actor=attempt.person, key=key, text=text, data=data)
     timeline.append_all([*filter(None, [command]), answered])
     after = settle(timeline, clock, run=run, gate=gates.latest(timeline.of_run(run.id), gate.step) or gate)
     if after.decided is None:
-        return Verdict(accepted=True, text=f"{text}; {after.still_needed} more must approve", gate=after)
+        lost = "".join(f" {each}." for each in after.lapsed)
+        return Verdict(accepted=True, text=f"{text}; {after.still_needed} more must approve.{lost}", gate=after)
     mine = {answer.answer for answer in after.answers if answer.person == attempt.person}
     counted = bool(mine & APPROVALS) if after.answer in APPROVALS else after.answer in mine
     return Verdict(accepted=counted, text=after.decided.text if counted else f"Too late: {after.decided.text}", gate=after)

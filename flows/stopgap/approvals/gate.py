@@ -92,7 +92,7 @@ def open_one(asked: Iterable[Gate]) -> Gate | None:
 
 
 _SHOWN = 4  # refusals before the newest that a form shows; somebody may guess a thousand times
-_KINDS = frozenset({"gate.answered", "gate.withdrawn", "gate.refused", "gate.decided", "gate.voided", "gate.expired"})
+_KINDS = frozenset({"gate.answered", "gate.withdrawn", "gate.lapsed", "gate.refused", "gate.decided", "gate.voided", "gate.expired"})
 
 
 def _asked(entry: Entry) -> Gate:
@@ -121,16 +121,24 @@ def _answered(gate: Gate, entry: Entry) -> Gate:
             person=PersonId(entry.actor),
             answer=Answer(data["answer"]),
             reason=data["reason"],
+            at=entry.at,
+            number=entry.number,
+            enrolment=data.get("enrolment", ""),
             standing=data.get("standing", ""),
             breaks_glass=data.get("break_glass", False),
         )
         return replace(gate, answers=(*gate.answers, answer)) if gate.is_open else gate
-    if entry.kind == "gate.withdrawn":
-        # Once the quorum is full the decision has been made, whether it was written down yet or not.
-        rest = tuple(each for each in gate.answers if each.person != entry.actor)
-        return replace(gate, answers=rest) if gate.is_open and not gate.is_settled else gate
+    if entry.kind in {"gate.withdrawn", "gate.lapsed"}:
+        return _without(gate, entry) if gate.is_open and not gate.is_settled else gate
     if entry.kind == "gate.refused":
         return replace(gate, refused=(*gate.refused[-_SHOWN:], entry.text))
     if entry.kind == "gate.voided":
         return replace(gate, voided=True)
     return replace(gate, decided=gate.decided or entry)
+
+
+def _without(gate: Gate, entry: Entry) -> Gate:
+    """Take somebody's approval out. Once the quorum is full the decision has been made, whether it was written down yet or not."""
+    lapsed = entry.kind == "gate.lapsed"
+    rest = tuple(each for each in gate.answers if each.person != (entry.data["person"] if lapsed else entry.actor))
+    return replace(gate, answers=rest, lapsed=(*gate.lapsed, entry.text) if lapsed else gate.lapsed)

@@ -60,11 +60,17 @@ APPROVALS = frozenset({Answer.APPROVE, Answer.WITHIN})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """An answer that counts. `standing` says as what they answered: which role they held or stood in for."""
+    """An answer that counts. `standing` says as what they answered: which role they held or stood in for.
+
+    `number` is the entry's in the incident's chain; `enrolment` that of the one-time code that proved it, empty when policy asks for none.
+    """
 
     person: PersonId
     answer: Answer
     reason: str
+    at: datetime
+    number: int
+    enrolment: str = ""
     standing: str = ""
     breaks_glass: bool = False  # an approval that counts alone
 
@@ -96,6 +102,7 @@ class Gate:
     asks: Mapping[str, Any] = field(default_factory=dict)  # what the form shows: the change, the difference, the reason for asking
     escalate: tuple[Escalation, ...] = ()
     answers: tuple[Answered, ...] = ()
+    lapsed: tuple[str, ...] = ()  # which approvals count no more, and why
     refused: tuple[str, ...] = ()
     decided: Entry | None = None
     voided: bool = False

@@ -61,9 +61,11 @@ def roll(timeline: Timeline) -> Roll:
     ever: set[PersonId] = set()
     entries = [entry for entry in timeline.of_chain(RESPONDERS) if entry.kind in _CHANGES]
     for entry in entries:
-        person = PersonId(entry.data["person"])
+        person = PersonId(
+            entry.data.get("person", "")
+        )  # somebody without the key may have written anything; the chain then counts for nothing
         if entry.kind == "responder.enrolled":
-            enrolled[person] = Enrolment(id=entry.data["enrolment"], person=person, since=entry.at, by=entry.actor)
+            enrolled[person] = Enrolment(id=entry.data.get("enrolment", ""), person=person, since=entry.at, by=entry.actor)
             ever.add(person)
         elif entry.kind == "responder.revoked":
             enrolled.pop(person, None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stopgap import home
-from stopgap.approvals import bounds, codes, decide
+from stopgap.approvals import bounds, codes, decide, entitled, lapse
 from stopgap.approvals import gate as gates
 from stopgap.approvals.model import Answer, Attempt, Gate, Question
 from stopgap.cli import asking
@@ -52,7 +52,8 @@ def answer(  # noqa: PLR0913  one an option of the verbs
             raise
         if wanted not in gate.allowed:
             raise UsageError(f"{run.id} asks something else; it can be answered with: {', '.join(gate.allowed)}.")
-        _show(gate)
+        side = entitled.Side.of(policy, timeline.of_chain(run.incident), now=SystemClock().now())
+        _show(lapse.seen(timeline, gate, side))
         alone = " alone, which everybody is told" if breaks_glass else ""
         if not sure and not _is_sure(f"{wanted.capitalize()} as {asking.me(person)}{alone}?"):
             click.echo(f"Nothing was decided; {run.id} still waits.", err=True)
@@ -133,6 +134,8 @@ def _show(gate: Gate) -> None:
         click.echo(f"    {key}: {now}" if now == after else f"    {key}: {now} -> {after}")
     if asks.get("targets"):
         click.echo(f"  where: {', '.join(asks['targets'])}")
+    if asks.get("lapsed"):
+        click.echo(f"  asked again: the approval is void, because {asks['lapsed']}")
     for moved in asks.get("differs", ()):
         click.echo(f"  moved since it was approved: {moved['what']}: {moved['was']} -> {moved['is']}")
     if gate.bounds:
@@ -143,3 +146,5 @@ def _show(gate: Gate) -> None:
     if gate.approvers > 1:
         so_far = ", ".join(answer.who for answer in gate.answers) or "nobody yet"
         click.echo(f"  {gate.approvers} different people must approve; so far: {so_far}; still needed: {gate.still_needed}")
+    for lost in gate.lapsed:
+        click.echo(f"  {lost}")

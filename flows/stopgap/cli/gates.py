@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stopgap.approvals import entitled
+from stopgap.approvals import entitled, lapse
 from stopgap.approvals import gate as gates
 from stopgap.cli import asking, examples, starting
 from stopgap.clock import SystemClock, format_duration, format_time
@@ -59,6 +59,7 @@ def _open(timeline: Timeline, policies: dict[str, Policy], now: datetime) -> Ite
         if gate is None:
             continue
         side = entitled.Side.of(policies.get(run.runbook) or asking.policy(), timeline.of_chain(run.incident), now=now)
+        gate = lapse.seen(timeline, gate, side)
         glass = side.rules.break_glass
         yield {
             "run": run.id,
@@ -71,6 +72,7 @@ def _open(timeline: Timeline, policies: dict[str, Policy], now: datetime) -> Ite
             "roles": list(gate.roles(now)),
             "approved_by": list(gate.approved_by),
             "still_needed": gate.still_needed,
+            "lapsed": list(gate.lapsed),
             "asked_at": format_time(gate.asked_at),
             "waits_seconds": int((now - gate.asked_at).total_seconds()),
             "expires_at": format_time(gate.expires_at),
@@ -85,6 +87,8 @@ def _print(row: dict[str, Any]) -> None:
     click.echo(f"{row['run']}  {row['step']}: {row['asks']}{drill}")
     approved = f"; approved by {', '.join(row['approved_by'])}, {row['still_needed']} more needed" if row["approved_by"] else ""
     click.echo(f"  waits for {', '.join(row['waits_for']) or 'nobody who may'} ({' or '.join(row['roles']) or 'anybody'}){approved}")
+    for lost in row["lapsed"]:
+        click.echo(f"  {one_line(lost)}")
     click.echo(f"  for {_span(row['waits_seconds'])}, {_span(row['left_seconds'])} left")
     if row["may_break_glass"]:
         click.echo(f"  {', '.join(row['may_break_glass'])} may break the glass:  stopgap approve {row['run']} --break-glass --reason ...")

@@ -8,7 +8,7 @@ from prefect.input import RunInput
 from pydantic import Field, create_model
 
 from stopgap.actions.contract import Change
-from stopgap.approvals import bounds, entitled
+from stopgap.approvals import bounds, entitled, lapse
 from stopgap.approvals.model import Answer, Gate, Question
 from stopgap.clock import format_duration
 from stopgap.incidents.model import Mode
@@ -53,6 +53,7 @@ def build(work: Work, part: Part, gate: Gate) -> type[RunInput]:
 def describe(work: Work, part: Part, gate: Gate) -> str:
     """Return what the incident commander reads: what is asked and why, the change as table and diff, who may decide, until when."""
     run = work.run()
+    gate = lapse.seen(work.timeline, gate, _side(work, work.clock.now()))
     parts = [
         "# DRILL: nothing will be changed" if work.mode is Mode.DRILL else "",
         f"## {explain.text(part.step.name)}",
@@ -60,6 +61,7 @@ def describe(work: Work, part: Part, gate: Gate) -> str:
         f"{run.incident} · {explain.text(work.runbook.title)} · step `{part.step.id}` · round {gate.round}",
         *_question(gate),
         f"**Who may decide:** {_who(work, gate, work.clock.now())}",
+        *(f"> {explain.text(lost)}" for lost in gate.lapsed),
         f"**Until:** {gate.expires_at:%Y-%m-%d %H:%M:%S} UTC ({format_duration(gate.expires)} after it was asked); then it counts as expired.",
         *(f"> {explain.text(refusal)}" for refusal in gate.refused[-5:-1]),
     ]
@@ -98,8 +100,13 @@ def _again(gate: Gate) -> list[str]:
     """Say what moved since the question before, and which bounds are offered."""
     if "differs" not in gate.asks:
         return []
-    parts = ["**Asked again: it is no longer what was approved, and nothing of it was done.** What has moved since:"]
-    parts.append(explain.moved(gate.asks["differs"]) or "Nothing by now, but the approval is gone.")
+    lost, moved = gate.asks.get("lapsed", ""), explain.moved(gate.asks["differs"])
+    if lost:
+        parts = [f"**Asked again: the approval is void, and nothing of it was done.** {explain.text(lost[0].upper() + lost[1:])}."]
+        parts += [f"What has moved since:\n\n{moved}"] if moved else []
+    else:
+        parts = ["**Asked again: it is no longer what was approved, and nothing of it was done.** What has moved since:"]
+        parts.append(moved or "Nothing by now, but the approval is gone.")
     if gate.bounds:
         parts.append(
             f"Something keeps moving it. **{Answer.WITHIN.capitalize()}** allows this change also while: {explain.text(bounds.text(gate.bounds))}. "
@@ -123,6 +130,9 @@ def _who(work: Work, gate: Gate, now: datetime) -> str:
 
 
 def _named(work: Work, gate: Gate, now: datetime) -> list[str]:
-    side = entitled.Side.of(work.policy, work.timeline.of_chain(work.run().incident), now=now)
-    people = [person for person in entitled.may_decide(gate, side) if person not in gate.approved_by]
+    people = [person for person in entitled.may_decide(gate, _side(work, now)) if person not in gate.approved_by]
     return [f"{work.policy.people[person].name} (`{person}`)" for person in people]
+
+
+def _side(work: Work, now: datetime) -> entitled.Side:
+    return entitled.Side.of(work.policy, work.timeline.of_chain(work.run().incident), now=now)

@@ -8,7 +8,7 @@ import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from stopgap.approvals import bounds, decide, difference
+from stopgap.approvals import bounds, decide, difference, lapse
 from stopgap.approvals import gate as gates
 from stopgap.approvals.model import APPROVALS, Answer, Gate, Question
 from stopgap.engine import attempt, hiding
@@ -46,7 +46,7 @@ async def approved(work: Work, part: Part, stage: Stage, action: Action) -> Chan
             return await asyncio.to_thread(refused, work, part, gate)
         change = await asyncio.to_thread(plan, work, part, action)
         request = part.request(action, change)
-        if request is None or (gate and await asyncio.to_thread(covers, work, gate, action, change)):
+        if request is None or (gate and await asyncio.to_thread(_allows, work, gate, action, change)):
             if gate:
                 await asyncio.to_thread(_trust, work)
             return change
@@ -59,6 +59,17 @@ def covers(work: Work, gate: Gate, action: Action, change: Change) -> bool:
     if gate.voided or gate.answer not in APPROVALS or gate.asks.get("arguments") != _arguments(work, action):
         return False
     return gate.asks["digest"] == change.digest or (gate.answer is Answer.WITHIN and bounds.hold(gate, _shown(work, change)))
+
+
+def fallen(work: Work, gate: Gate | None) -> str:
+    """Say why an approval counts no more though the change is the one that was approved: whoever gave it may not decide any more. Empty when it does."""
+    if gate is None or gate.answer not in APPROVALS:
+        return ""
+    return lapse.why_void(work.timeline, work.policy, gate, chain=work.timeline.of_chain(work.run().incident))
+
+
+def _allows(work: Work, gate: Gate, action: Action, change: Change) -> bool:
+    return covers(work, gate, action, change) and not fallen(work, gate)
 
 
 def _trust(work: Work) -> None:
@@ -159,13 +170,19 @@ def time_left(work: Work, before: Gate | None) -> timedelta | None:
 
 def _since(work: Work, part: Part, before: Gate, asks: Mapping[str, Any]) -> dict[str, Any]:
     """Take back the approval that no longer fits; return what the next question says of that: the difference, and after two of these bounds."""
-    decide.void(work.timeline, work.run(), before, why=f"{part.step.name}: {VOID}")
+    added: dict[str, Any] = {**void(work, part, before), "differs": difference.between(before.asks, asks)}
     rounds = gates.rounds(work.entries(), part.step.id, question=Question.APPROVE)
-    added: dict[str, Any] = {"differs": difference.between(before.asks, asks)}
     if sum(each.voided for each in rounds) >= bounds.VOIDS:
         alike = [each.asks["change"] for each in rounds if each.asks.get("arguments") == asks["arguments"]]
         added["bounds"] = bounds.offer([*alike, asks["change"]])
     return added
+
+
+def void(work: Work, part: Part, before: Gate) -> dict[str, Any]:
+    """Take an approval back; return what the next question says of the reason, unless the change itself is that."""
+    lost = fallen(work, before)
+    decide.void(work.timeline, work.run(), before, why=f"{part.step.name}: {f'the approval is void, because {lost}' if lost else VOID}")
+    return {"lapsed": lost} if lost else {}
 
 
 def _arguments(work: Work, action: Action) -> dict[str, Any]:
@@ -216,7 +233,7 @@ def _approved_together(work: Work, part: Part, whole: Part, action: Action) -> C
     change = plan(work, part, action)
     gate = latest(work, whole, Question.APPROVE)
     asked = of_member(gate, part) if gate else None
-    if covers(work, asked, action, change) if asked else part.request(action, change) is None:
+    if _allows(work, asked, action, change) if asked else part.request(action, change) is None:
         if asked:
             _trust(work)
         return change

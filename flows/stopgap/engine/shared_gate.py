@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stopgap.actions.contract import Change
-from stopgap.approvals import bounds, decide, difference
+from stopgap.approvals import bounds, difference
 from stopgap.approvals import gate as gates
 from stopgap.approvals.model import APPROVALS, Question
 from stopgap.engine import questions
@@ -40,7 +40,7 @@ def may_go(work: Work, whole: Part, ready: Sequence[Ready], gate: Gate | None) -
     if gate is None:
         if not any(each.request for each in ready):
             return True
-    elif not gate.voided and all(_is_covered(work, each, gate) for each in ready):
+    elif not gate.voided and all(_is_covered(work, each, gate) for each in ready) and not questions.fallen(work, gate):
         return True
     _ask(work, whole, ready, before=gate)
     return False
@@ -74,9 +74,11 @@ def _ask(work: Work, whole: Part, ready: Sequence[Ready], *, before: Gate | None
 
 def _since(work: Work, whole: Part, members: Sequence[dict[str, Any]], before: Gate) -> dict[str, Any]:
     """Take back the approval that no longer fits all of these; return what moved, and after two of these the bounds that each member is offered."""
-    decide.void(work.timeline, work.run(), before, why=f"{whole.step.name}: {questions.VOID}")
+    added: dict[str, Any] = {
+        **questions.void(work, whole, before),
+        "differs": [moved for each in members for moved in _moved(before, each)],
+    }
     rounds = gates.rounds(work.entries(), whole.step.id, question=Question.APPROVE)
-    added: dict[str, Any] = {"differs": [moved for each in members for moved in _moved(before, each)]}
     if sum(each.voided for each in rounds) >= bounds.VOIDS:
         for each in members:
             alike = [asked["change"] for gate in rounds if (asked := _asked(gate, each)) and asked["arguments"] == each["arguments"]]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stopgap.approvals import gate as gates
+from stopgap.approvals import lapse
 from stopgap.approvals.entitled import Side, may_decide
 from stopgap.incidents import fold
 from stopgap.incidents.model import Mode
@@ -27,6 +28,7 @@ EVENTS = {
     "gate.reminded": Event.REMIND,
     "gate.escalated": Event.ESCALATE,
     "gate.voided": Event.VOID,
+    "gate.lapsed": Event.VOID,
     "gate.decided": Event.DECIDE,
     "gate.expired": Event.DECIDE,
     "incident.role": Event.ROLE,
@@ -91,15 +93,16 @@ def _people(timeline: Timeline, policy: Policy, entry: Entry, event: Event, now:
     side = Side.of(policy, timeline.of_chain(entry.chain), now=now)
     if event in _WAITING:
         is_open = gate.is_open and gate.round == entry.data["round"] and now < gate.expires_at
-        return _waited_for(gate, side, entry) if is_open else None
+        return _waited_for(timeline, gate, side, entry) if is_open else None
     answered = [each.actor for each in entries if each.kind == "gate.answered" and each.step == entry.step]
     return [*map(PersonId, answered), *(may_decide(gate, side) if event is Event.DECIDE else ())]
 
 
-def _waited_for(gate: Gate, side: Side, entry: Entry) -> Sequence[PersonId]:
+def _waited_for(timeline: Timeline, gate: Gate, side: Side, entry: Entry) -> Sequence[PersonId]:
     if entry.kind == "gate.escalated":
         return side.acting(RoleName(entry.data["to"]))
-    return [person for person in may_decide(gate, side) if person not in gate.approved_by]
+    given = lapse.seen(timeline, gate, side).approved_by
+    return [person for person in may_decide(gate, side) if person not in given]
 
 
 def _targets(policy: Policy, event: Event, people: Iterable[PersonId]) -> list[Target]:
