@@ -30,7 +30,7 @@ from stopgap.timeline import postgres
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RATE, SECONDS, LINKS = 1_000, 10, 32
+RATE, SECONDS, LINKS = 1_000, 10, 48
 EPISODES, DELIVERIES = 100, 10_000
 POLICY = """\
 apiVersion: stopgap/v1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 from typing import TYPE_CHECKING
 
@@ -40,8 +41,12 @@ def test_a_body_that_comes_too_slowly_is_given_up(desk: Desk, monkeypatch: pytes
 
 
 def test_a_thousand_silent_connections_are_closed_and_keep_nobody_out(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "WITHIN", 1.0)
-    links = [connect(desk) for _ in range(300)]
+    monkeypatch.setattr(connections, "WITHIN", 2.0)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] != resource.RLIM_INFINITY and before[1] < 4_000:
+        pytest.skip("this account may not open 4,000 files, and both ends of each connection are in this process")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4_000, before[1]))
+    links = [connect(desk) for _ in range(1_000)]
     try:
         assert desk.post(group_of(alert())).status_code == 202
         assert links[0].recv(100) == b""
@@ -49,6 +54,23 @@ def test_a_thousand_silent_connections_are_closed_and_keep_nobody_out(desk: Desk
     finally:
         for link in links:
             link.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_head_that_never_ends_is_given_up(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "WITHIN", 0.3)
+    for beginning in (b"POST /alerts/alertmanager HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal"):
+        with connect(desk) as link:
+            link.sendall(beginning)
+            while link.recv(4000):
+                pass
+
+
+def test_a_head_that_is_too_long_is_not_read_on(desk: Desk) -> None:
+    endless = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 20_000_000
+    with connect(desk) as link, pytest.raises(OSError, match=r"reset|pipe"):
+        link.sendall(endless)
+    assert desk.post(group_of(alert())).status_code == 202
 
 
 @pytest.mark.parametrize(

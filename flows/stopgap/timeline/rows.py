@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
 
+_NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in (Entry, Head)}
+
+
 def entry_of(row: Row[Any]) -> Entry:
     """Read an entry's row."""
     return Entry(**{**row._mapping, "at": row.at.astimezone(UTC)})  # noqa: SLF001  SQLAlchemy's public name for it
@@ -25,4 +28,4 @@ def head_of(row: Row[Any]) -> Head:
 
 def row_of(record: Entry | Head, *, prefix: str = "") -> dict[str, Any]:
     """Return what is stored of an entry or a head, each name with the prefix."""
-    return {f"{prefix}{field.name}": getattr(record, field.name) for field in fields(record)}
+    return {f"{prefix}{name}": getattr(record, name) for name in _NAMES[type(record)]}

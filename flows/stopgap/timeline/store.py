@@ -302,7 +302,7 @@ class PostgresTimeline:
 
     def _tell(self, written: Sequence[Entry]) -> None:
         """NOTIFY after the commit and apart from it: inside, it would make the appends of all chains wait for each other."""
-        names = {entry.chain for entry in written} - {chain.SEALS}
+        names = {entry.chain for entry in written if not entry.chain.startswith((chain.SEALS, chain.RECEIVERS))}  # nobody follows those
         if names:
             with contextlib.suppress(exc.DBAPIError), self._telling.connect() as connection:
                 for name in names:

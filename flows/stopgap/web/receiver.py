@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("stopgap.web")
 _SWEEP_EVERY = 5.0  # seconds
 _AGAIN = 1.0  # seconds, after acting on alerts failed
+_BREATH = 0.05  # seconds from one turn's begin to the next: the first alert is acted on at once, those of a flood together
 
 
 class Receiver:
@@ -110,12 +111,14 @@ class Receiver:
 
     async def _act(self) -> None:
         """Act on our own chain when there is something new, and now and then on what others left behind."""
-        chain = receive.chain_of(self._name)
+        chain, began = receive.chain_of(self._name), 0.0
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_SWEEP_EVERY):
                     await self._new.wait()
             is_new = self._new.is_set()
+            await asyncio.sleep(began + _BREATH - time.monotonic())
+            began = time.monotonic()
             self._new.clear()
             try:
                 await asyncio.to_thread(self._work, chain, is_new=is_new)

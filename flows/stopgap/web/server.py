@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import resource
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from stopgap.timeline import open as timelines
 from stopgap.web import app
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import uvicorn
 
@@ -29,6 +29,7 @@ LOG = logging.getLogger("stopgap.web")
 PORT = 4210
 _IDLE = 15  # seconds that a connection may wait for its next request
 _AT_ONCE = 4  # runs handed to Prefect at the same time
+_PAUSES = (0.2, 0.4, 0.8, 1.6)  # seconds before it is tried again; after that a worker does it
 
 
 class PortError(StopgapError):
@@ -50,6 +51,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(listening: socket.socket, *, name: str, prefect: api.Api | None, on_ready: Callable[[], None]) -> None:
     """Serve until SIGINT or SIGTERM. Without a Prefect to talk to, the worker hands runs over, some seconds later."""
+    import uvloop
+
     _allow_many_files()
     with timelines.timeline() as timeline, ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="hand over") as hands:
         watched = rules.Watched(home.runbooks_folder())
@@ -61,14 +64,21 @@ def serve(listening: socket.socket, *, name: str, prefect: api.Api | None, on_re
 
         intake = Intake(timeline=timeline, clock=SystemClock(), rules=watched, hand_over=hand_over)
         served = app.application(name=name, timeline=timeline, watched=watched, intake=intake)
-        asyncio.run(serving(served, on_ready).serve(sockets=[listening]))
+        uvloop.run(serving(served, on_ready).serve(sockets=[listening]))
 
 
-def _schedule(timeline: PostgresTimeline, prefect: api.Api, run: Run) -> None:
-    try:
-        start.schedule(timeline, prefect, run)
-    except StopgapError as error:
-        LOG.warning("%s is asked for, and starts when a worker hands it over: %s", run.id, error)
+def _schedule(timeline: PostgresTimeline, prefect: api.Api, run: Run, pauses: Sequence[float] = _PAUSES) -> None:
+    """Hand a run over. A Prefect that is busy for a moment is asked again: a worker would look after the run only some seconds later."""
+    for pause in (*pauses, None):
+        try:
+            start.schedule(timeline, prefect, run)
+        except StopgapError as error:
+            if pause is None:
+                LOG.warning("%s is asked for, and starts when a worker hands it over: %s", run.id, error)
+                return
+            time.sleep(pause)
+        else:
+            return
 
 
 def serving(application: Any, on_ready: Callable[[], None]) -> uvicorn.Server:
