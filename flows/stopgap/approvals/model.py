@@ -31,6 +31,7 @@ class Question(enum.StrEnum):
     CONFIRM = "confirm"  # a human does the step: has it been done?
     PROPOSAL = "proposal"  # an alert asks for a run: may it begin?
     OUTCOME = "outcome"  # a drill: how did this step end?
+    UPDATE = "update"  # may the public be told this?
 
 
 class Answer(enum.StrEnum):
@@ -53,6 +54,7 @@ ANSWERS: Mapping[Question, tuple[Answer, ...]] = {
     Question.DOUBT: (Answer.DONE, Answer.AGAIN, Answer.STOP),
     Question.CONFIRM: (Answer.DONE, Answer.SKIP, Answer.STOP),
     Question.PROPOSAL: (Answer.APPROVE, Answer.STOP),
+    Question.UPDATE: (Answer.APPROVE, Answer.STOP),
     Question.OUTCOME: (Answer.WORKED, Answer.FAILED, Answer.STOP),
 }
 APPROVALS = frozenset({Answer.APPROVE, Answer.WITHIN})

@@ -62,7 +62,7 @@ def answer(  # noqa: PLR0913  one an option of the verbs
         attempt = _attempt(wanted, person=person, reason=reason, digest=gate.digest, code=code, breaks_glass=breaks_glass)
         verdict = decide.decide(timeline, policy, SystemClock(), run=run, attempt=attempt)
         click.echo(verdict.text, err=not verdict.accepted)
-        if verdict.accepted:
+        if verdict.accepted and run.runbook:
             wake(fold.find_run(timeline, run.id))
         return Exit.DONE if verdict.accepted else Exit.FAILED
 

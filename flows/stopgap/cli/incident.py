@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stopgap.approvals import handover
-from stopgap.cli import asking, examples, incidentverbs
+from stopgap.cli import asking, examples, incidenttasks, incidenttelling, incidentverbs
 from stopgap.clock import SystemClock, format_time
 from stopgap.incidents import fold, roles
 from stopgap.problems import Exit
@@ -29,10 +29,10 @@ because = click.option("--reason", default="", help="Why; it stands on the timel
 
 @click.group()
 def command() -> None:
-    """Open incidents, see where they stand, look after them and end them; say who holds which role, and hand roles over."""
+    """Open incidents, see where they stand, look after them and end them; tell people, wake people, say what is to be done, hand roles over."""
 
 
-for _verb in incidentverbs.VERBS:
+for _verb in (*incidentverbs.VERBS, *incidenttelling.VERBS, *incidenttasks.VERBS):
     command.add_command(_verb)
 
 

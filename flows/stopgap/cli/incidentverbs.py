@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from stopgap.clock import SystemClock, format_duration, format_time
 from stopgap.incidents import changes, fold, measures
 from stopgap.incidents.model import Stage
 from stopgap.incidents.open import open_incident
-from stopgap.policy.model import Severity
+from stopgap.policy.model import PersonId, Policy, Severity
+from stopgap.problems import ProblemsError, UsageError
 from stopgap.timeline import open as timelines
 
 if TYPE_CHECKING:
@@ -33,11 +35,13 @@ severities = click.Choice([str(each) for each in Severity])
 @click.command(epilog=examples.lines(("stopgap incident declare 'Payments are slow' --severity SEV2", "open one by hand")))
 @click.argument("title")
 @click.option("--severity", type=severities, default="SEV3", show_default=True, help="How bad it is.")
+@click.option("--restricted", is_flag=True, help="Only the roles that policy names may read of it and are told of it.")
 @as_person
-def declare(*, title: str, severity: str, by: str | None) -> None:
+def declare(*, title: str, severity: str, restricted: bool, by: str | None) -> None:
     """Open an incident called TITLE."""
+    key = f"declared/{uuid.uuid4().hex}"
     with timelines.timeline() as timeline:
-        opened = open_incident(timeline, title=title, severity=Severity(severity), actor=asking.me(by), key=f"declared/{uuid.uuid4().hex}")
+        opened = open_incident(timeline, title=title, severity=Severity(severity), actor=asking.me(by), key=key, restricted=restricted)
     click.echo(f"{opened} is open. Look after it:  stopgap incident ack {opened}    Start a runbook:  stopgap run NAME --incident {opened}")
 
 
@@ -51,7 +55,9 @@ def list_(*, everything: bool, as_json: bool) -> None:
     with timelines.timeline() as timeline:
         names = [name for name in timeline.chains(limit=1000) if name.startswith("INC-")]
         found = [incident for name in names if (incident := fold.incident(timeline.of_chain(name)))]
-    shown = [each for each in found if everything or each.resolved_at is None]
+    policy, person = _policy(), PersonId(asking.me(None))
+    may = {each for role in policy.incidents.restricted for each in policy.holders(role)}
+    shown = [_hidden(each) if each.restricted and person not in may else each for each in found if everything or each.resolved_at is None]
     if as_json:
         click.echo(json.dumps([_row(each) for each in shown], indent=2, ensure_ascii=False))
         return
@@ -89,8 +95,23 @@ def show(*, incident: str, as_json: bool) -> None:
 @click.argument("incident")
 @as_person
 def ack(*, incident: str, by: str | None) -> None:
-    """Take notice of INCIDENT: somebody looks after it now."""
-    _change(incident, lambda timeline, found: changes.acknowledge(timeline, found, person=asking.me(by)))
+    """Take notice of INCIDENT: somebody looks after it now, and whom it woke is woken no more."""
+    _change(incident, lambda timeline, found: changes.acknowledge(timeline, found, person=asking.me(by), policy=_policy()))
+
+
+@click.command(
+    epilog=examples.lines(
+        ("stopgap incident restrict INC-12 --reason 'somebody is in our network'", ""),
+        ("stopgap incident restrict INC-12 --lift", "everybody may read of it again"),
+    )
+)
+@click.argument("incident")
+@click.option("--lift", is_flag=True, help="Let everybody read of it again.")
+@because
+@as_person
+def restrict(*, incident: str, lift: bool, reason: str, by: str | None) -> None:
+    """Let only the roles that policy.yaml names (incidents.restricted) read of INCIDENT on the pages and be told of it."""
+    _change(incident, lambda timeline, found: changes.restrict(timeline, found, person=asking.me(by), restricted=not lift, reason=reason))
 
 
 @click.command(epilog=examples.lines(("stopgap incident note INC-12 'the new release is out since 02:50'", "")))
@@ -134,7 +155,15 @@ def resolve(*, incident: str, reason: str, anyway: bool, by: str | None) -> None
     _change(incident, lambda timeline, found: changes.resolve(timeline, found, person=asking.me(by), reason=reason, sure=anyway))
 
 
-VERBS = (declare, list_, show, ack, note, severity, stage, resolve)
+VERBS = (declare, list_, show, ack, restrict, note, severity, stage, resolve)
+
+
+def _policy() -> Policy:
+    """Return policy.yaml; without it or with a broken one people can still look after an incident."""
+    try:
+        return asking.policy()
+    except (ProblemsError, UsageError, OSError):
+        return Policy()
 
 
 def _change(name: str, change: Callable[[Timeline, Incident], Entry]) -> None:
@@ -148,8 +177,18 @@ def _row(found: Incident) -> dict[str, Any]:
         for name in ("opened_at", "acknowledged_at", "mitigated_at", "resolved_at")
     }
     firing = [{"source": source, "alert": alert} for source, alert in sorted(found.firing)]
-    texts = {"incident": found.id, "title": found.title, "severity": str(found.severity), "stage": str(found.stage)}
+    texts: dict[str, Any] = {
+        "incident": found.id,
+        "title": found.title,
+        "severity": str(found.severity),
+        "stage": str(found.stage),
+        "restricted": found.restricted,
+    }
     return {**texts, **times, "opened_by": found.opened_by, "acknowledged_by": found.acknowledged_by or None, "firing": firing}
+
+
+def _hidden(found: Incident) -> Incident:
+    return replace(found, title="(restricted)", firing=frozenset())
 
 
 def _took(found: Incident) -> dict[str, Any]:

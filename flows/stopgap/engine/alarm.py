@@ -175,9 +175,15 @@ def _opened(timeline: Timeline, clock: Clock, opening: Opening, key: str) -> Ent
 
 
 def _new_incident(timeline: Timeline, opening: Opening) -> IncidentId:
-    alert = opening.alert
+    alert, marks = opening.alert, opening.policy.incidents.restricts
     return open_incident(
-        timeline, title=alert.title, severity=opening.severity, actor="stopgap", key=opening.episode.key, alert=alert.source
+        timeline,
+        title=alert.title,
+        severity=opening.severity,
+        actor="stopgap",
+        key=opening.episode.key,
+        alert=alert.source,
+        restricted=bool(marks) and all(alert.labels.get(name) == value for name, value in marks.items()),
     )
 
 

@@ -1,4 +1,6 @@
-"""Runs the outbox beside a worker, in a thread of its own: a channel that hangs must not keep a decided run asleep."""
+"""Looks after incidents and runs the outbox beside a worker, in a thread of its own: a channel that hangs must not keep a decided run asleep,
+and people are reminded and paged while Prefect is away.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stopgap.engine import watching
+from stopgap.engine.overseeing import Overseer
 from stopgap.notices.outbox import Outbox
 from stopgap.policy import load as policies
 from stopgap.problems import StopgapError
 from stopgap.runbook import load as runbooks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from stopgap.clock import Clock
@@ -63,8 +66,9 @@ def running(timeline: PostgresTimeline, clock: Clock, *, runbooks: Path) -> Iter
     """Send notices as long as this lasts."""
     book = Policies(runbooks)
     outbox = Outbox(timeline=timeline, clock=clock, policy=book, link=link)
+    overseer = Overseer(timeline, clock, policy=lambda: book(""))
     over = threading.Event()
-    thread = threading.Thread(target=_work, args=(book, outbox, over), name="notices", daemon=True)
+    thread = threading.Thread(target=_work, args=((book.look, overseer, outbox), over), name="notices", daemon=True)
     thread.start()
     try:
         yield
@@ -74,17 +78,18 @@ def running(timeline: PostgresTimeline, clock: Clock, *, runbooks: Path) -> Iter
         outbox.wait(EVERY)
 
 
-def _work(book: Policies, outbox: Outbox, over: threading.Event) -> None:
-    trouble = ""
+def _work(parts: Sequence[Callable[[], None]], over: threading.Event) -> None:
+    """Do one after the other; what fails holds up none of the others, and is said once."""
+    trouble: dict[int, str] = {}
     while not over.wait(EVERY):
-        try:
-            book.look()
-            outbox()
-            trouble = ""
-        except Exception as error:
-            if str(error) != trouble:
-                LOG.exception("notices could not be sent; trying again every %g s", EVERY)
-            trouble = str(error)
+        for number, part in enumerate(parts):
+            try:
+                part()
+                trouble.pop(number, None)
+            except Exception as error:
+                if trouble.get(number) != str(error):
+                    LOG.exception("people could not be told everything; trying again every %g s", EVERY)
+                trouble[number] = str(error)
 
 
 def link(flow_run: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stopgap.incidents import fold
+from stopgap.incidents import fold, paging, roles
 from stopgap.incidents.model import Incident, Stage
+from stopgap.policy.model import Policy
 from stopgap.problems import UsageError
 from stopgap.timeline.entry import Draft
 
@@ -20,10 +21,23 @@ class StillFiringError(UsageError):
     """An alert of the incident still fires."""
 
 
-def acknowledge(timeline: Timeline, incident: Incident, *, person: str) -> Entry:
-    """Take notice of an incident; the first who does is its acknowledgement."""
+def acknowledge(timeline: Timeline, incident: Incident, *, person: str, policy: Policy | None = None, channel: str = "terminal") -> Entry:
+    """Take notice of an incident; the first who does is its acknowledgement. Also ends every page that waits for this person, or for anybody."""
     text = f"{person} looks after {incident.id}"
-    return _append(timeline, incident, "incident.acknowledged", text, person=person, key=f"incident.acknowledged/{incident.id}/{person}")
+    key = f"incident.acknowledged/{incident.id}/{person}{f'/{incident.reopened}' if incident.reopened else ''}"
+    mine = Draft(chain=incident.id, incident=incident.id, kind="incident.acknowledged", actor=person, text=text, key=key, data={})
+    entries, policy = timeline.of_chain(incident.id), policy or Policy()
+    held = roles.fold(entries)
+    pages = [page for page in paging.fold(entries) if page.acknowledged_at is None and paging.concerns(page, policy, held, person)]
+    ended = [paging.acknowledged(incident, page, person=person, channel=channel) for page in pages]
+    return timeline.append_all([mine, *ended])[0].entry
+
+
+def restrict(timeline: Timeline, incident: Incident, *, person: str, restricted: bool, reason: str) -> Entry:
+    """Let only the roles that policy names read of an incident and be told of it, or everybody again."""
+    what = f"restricted {incident.id}" if restricted else f"opened {incident.id} to everybody"
+    text = f"{person} {what}{f': {reason}' if reason else ''}"
+    return _append(timeline, incident, "incident.restricted", text, person=person, restricted=restricted, reason=reason)
 
 
 def note(timeline: Timeline, incident: Incident, *, person: str, text: str) -> Entry:

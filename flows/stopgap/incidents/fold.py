@@ -48,8 +48,8 @@ def run(entries: Iterable[Entry], *, onto: Run | None = None) -> Run | None:
     """Fold a run's entries, `onto` what those before them made; None when nobody asked for that run."""
     folded = onto
     for entry in entries:
-        if entry.kind == "run.requested":
-            folded = _requested(entry)
+        if entry.kind in _BEGINS:
+            folded = _BEGINS[entry.kind](entry)
         elif folded and entry.kind in _RUN:
             folded = _RUN[entry.kind](folded, entry)
         elif folded and entry.kind in _STEP:
@@ -124,12 +124,14 @@ def _resolved(found: Incident, entry: Entry) -> Incident:
 
 
 def _fires(found: Incident, entry: Entry) -> Incident:
-    """What was mitigated or resolved is not, when an alert of it fires again."""
+    """What was mitigated or resolved is not, when an alert of it fires again; after it was resolved, nobody looks after it any more."""
     firing = found.firing | {(entry.data["source"], entry.data["alert"])}
     if entry.data.get("started") and found.began_at is None:
         found = replace(found, began_at=datetime.fromisoformat(entry.data["started"]))
     if found.stage not in {Stage.MITIGATED, Stage.RESOLVED}:
         return replace(found, firing=firing)
+    if found.stage is Stage.RESOLVED:
+        found = replace(found, acknowledged_at=None, acknowledged_by="", reopened=found.reopened + 1, reopened_at=entry.at)
     return replace(found, firing=firing, stage=Stage.DETECTED, mitigated_at=None, resolved_at=None)
 
 
@@ -160,6 +162,21 @@ def _requested(entry: Entry) -> Run:
         only=data.get("only", ""),
         alert=data.get("alert"),
         proposed=data.get("proposed", ""),
+    )
+
+
+def _drafted(entry: Entry) -> Run:
+    """An update for the public asks like a run, and is carried out by nobody."""
+    return Run(
+        id=RunId(entry.run),
+        incident=IncidentId(entry.incident),
+        runbook="",
+        digest="",
+        mode=Mode.LIVE,
+        parameters=entry.data,
+        starter=entry.actor,
+        requested_at=entry.at,
+        key=entry.key,
     )
 
 
@@ -234,6 +251,7 @@ _INCIDENT: dict[str, Callable[[Incident, Entry], Incident]] = {
     "alert.opened": _fires,
     "alert.resolved": _over,
 }
+_BEGINS: dict[str, Callable[[Entry], Run]] = {"run.requested": _requested, "update.drafted": _drafted}
 _RUN: dict[str, Callable[[Run, Entry], Run]] = {
     "run.scheduled": _scheduled,
     "run.abort_asked": _abort_asked,

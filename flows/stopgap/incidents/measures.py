@@ -16,7 +16,7 @@ class Measures:
     """Each from what came before it; None for what has not happened, or of which nobody knows when.
 
     `detect`: from the moment since which the first alert's source says that it fires, until the incident was opened. The others count from
-    when it was opened.
+    when it was opened; `acknowledge` from when it was opened again, if it was.
     """
 
     detect: timedelta | None
@@ -35,7 +35,7 @@ def of(incident: Incident) -> Measures:
     began = incident.began_at
     return Measures(
         detect=opened - began if began and began <= opened else None,
-        acknowledge=since(incident.acknowledged_at),
+        acknowledge=incident.acknowledged_at - (incident.reopened_at or opened) if incident.acknowledged_at else None,
         mitigate=since(incident.mitigated_at),
         resolve=since(incident.resolved_at),
     )

@@ -70,6 +70,8 @@ class Incident:
     firing: frozenset[tuple[str, str]] = frozenset()  # the alerts (source and key) that began in it and are not over
     began_at: datetime | None = None  # since when the first alert fires, by its source's clock
     restricted: bool = False  # for the roles that policy names alone
+    reopened: int = 0  # how often an alert fired again after it was resolved
+    reopened_at: datetime | None = None
 
     @property
     def is_drill(self) -> bool:

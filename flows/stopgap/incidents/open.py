@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
 
 def open_incident(  # noqa: PLR0913  each is a part of the incident, all by keyword
-    timeline: Timeline, *, title: str, severity: Severity, actor: str, key: str, drill: bool = False, alert: str = ""
+    timeline: Timeline,
+    *,
+    title: str,
+    severity: Severity,
+    actor: str,
+    key: str,
+    drill: bool = False,
+    alert: str = "",
+    restricted: bool = False,
 ) -> IncidentId:
     """Open an incident, or return the one that `key` opened before; `INC-<n>`, or `DRILL-<n>` for a drill. `alert` is the source that did."""
     already = timeline.find(f"incident.opened/{key}")
@@ -34,7 +42,12 @@ def open_incident(  # noqa: PLR0913  each is a part of the incident, all by keyw
         actor=actor,
         key=f"incident.opened/{key}",
         text=f"{'Drill' if drill else 'Incident'} opened: {title} ({severity})",
-        data={"title": title, "severity": str(severity), **({"alert": alert} if alert else {})},
+        data={
+            "title": title,
+            "severity": str(severity),
+            **({"alert": alert} if alert else {}),
+            **({"restricted": True} if restricted else {}),
+        },
     )
     return IncidentId(timeline.append(draft).entry.incident)
 

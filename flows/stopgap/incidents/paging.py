@@ -74,13 +74,22 @@ def ring(incident: Incident, page: Page, policy: Policy, held: Roles, *, now: da
     service = " and its service" if page.role in policy.on_call and policy.on_call[page.role].page else ""
     text = f"Paged {who}{service} for {page.role}{'' if turn == 1 else f', time {turn}'}: nobody has acknowledged"
     key = f"page.rung/{page.id}/{turn}"
-    return _draft(incident, "page.rung", text, actor="stopgap", key=key, data={"page": page.id, "ring": turn, "people": list(people)})
+    return _draft(
+        incident,
+        "page.rung",
+        text,
+        actor="stopgap",
+        key=key,
+        data={"page": page.id, "role": page.role, "ring": turn, "why": page.why, "people": list(people)},
+    )
 
 
 def acknowledged(incident: Incident, page: Page, *, person: str, channel: str) -> Draft:
     """Return the entry that ends a page; of several the first counts."""
     text = f"{person} acknowledged the page of {page.role} by {channel}"
-    return _draft(incident, "page.acknowledged", text, actor=person, key=f"page.acknowledged/{page.id}", data={"page": page.id})
+    return _draft(
+        incident, "page.acknowledged", text, actor=person, key=f"page.acknowledged/{page.id}", data={"page": page.id, "role": page.role}
+    )
 
 
 def concerns(page: Page, policy: Policy, held: Roles, person: str) -> bool:

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from stopgap.approvals import gate as gates
-from stopgap.approvals import lapse
-from stopgap.approvals.entitled import Side, may_decide
 from stopgap.incidents import fold
 from stopgap.incidents.model import Mode
-from stopgap.policy.model import Event, PersonId, RoleName
-from stopgap.runbook.model import StepId
+from stopgap.notices import audience
+from stopgap.notices.audience import WAITING, Target
+from stopgap.policy.model import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
-
-    from stopgap.approvals.model import Gate
-    from stopgap.incidents.model import Run
+    from stopgap.incidents.model import Incident, Run
     from stopgap.policy.model import Policy
     from stopgap.timeline.entry import Entry, Timeline
 
@@ -35,33 +29,59 @@ EVENTS = {
     "responder.enrolled": Event.ENROL,
     "responder.revoked": Event.ENROL,
     "responder.guessed": Event.WRONG_CODE,
+    "update.sent": Event.UPDATE,
+    "update.due": Event.UPDATE_DUE,
+    "checkpoint.due": Event.CHECKPOINT,
+    "task.added": Event.TASK,
+    "page.rung": Event.PAGE,
+    "page.acknowledged": Event.PAGE,
 }
-_WAITING = frozenset({Event.ASK, Event.REMIND, Event.ESCALATE})  # nobody needs them once the question is closed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Somebody or some channel: `name` is what entries call it, `written` its address as the policy in `folder` has it."""
-
-    name: str
-    written: str
-    folder: Path
+_MARKS = {
+    Event.ASK: "decide, please",
+    Event.REMIND: "still waiting",
+    Event.ESCALATE: "decide, please",
+    Event.BREAK_GLASS: "BREAK GLASS",
+    Event.UPDATE: "update",
+    Event.UPDATE_DUE: "an update is due",
+    Event.CHECKPOINT: "checkpoint",
+    Event.TASK: "a task for you",
+    Event.PAGE: "PAGE",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """What is to be said about an entry, and to whom. `id` is the entry's place in the timeline."""
+    """What is to be said about an entry, and to whom. `id` is the entry's place in the timeline.
+
+    `thread` names what services take for one and the same: a page, however often it rings; `closes` says that it is over. `acknowledge` is,
+    by person, the link with which they acknowledge a page: a secret between stopgap and them.
+    """
 
     about: Entry
     event: Event
     title: str
     body: str
     targets: tuple[Target, ...]
+    thread: str = ""
+    closes: bool = False
+    acknowledge: str = ""
 
     @property
     def id(self) -> str:
         """The same for whoever composes it."""
         return f"{self.about.chain}#{self.about.number}"
+
+    def body_for(self, target: Target, timeline: Timeline) -> str:
+        """Return the words for one of them."""
+        if not self.acknowledge or not target.person:
+            return self.body
+        link = f"{self.acknowledge}/{target.person}/{timeline.token(purpose(self.thread, target.person))}"
+        return f"Acknowledge: {link}\n{self.body}"
+
+
+def purpose(page: str, person: str) -> str:
+    """Return what the token in a link is for: it acknowledges this page as this person, and is good for nothing else."""
+    return f"acknowledge/{page}/{person}"
 
 
 def notice(timeline: Timeline, policy: Policy, entry: Entry, *, now: datetime, link: str = "") -> Notice | None:
@@ -74,58 +94,31 @@ def notice(timeline: Timeline, policy: Policy, entry: Entry, *, now: datetime, l
     run = fold.run(timeline.of_run(entry.run)) if entry.run else None
     if run and run.mode is not Mode.LIVE:
         return None
-    people = _people(timeline, policy, entry, event, now)
-    if people is None:
+    targets = audience.targets(timeline, policy, entry, event, now=now)
+    if targets is None:
         return None
-    title, body = _words(timeline, entry, event, run, link)
-    return Notice(about=entry, event=event, title=title, body=body, targets=tuple(_targets(policy, event, people)))
+    title, body = _words(timeline, policy, entry, event, run, link)
+    page, url = entry.data.get("page", ""), policy.incidents.url
+    return Notice(
+        about=entry,
+        event=event,
+        title=title,
+        body=body,
+        targets=tuple(targets),
+        thread=page,
+        closes=entry.kind == "page.acknowledged",
+        acknowledge=f"{url}/pages/{page}" if url and entry.kind == "page.rung" else "",
+    )
 
 
-def _people(timeline: Timeline, policy: Policy, entry: Entry, event: Event, now: datetime) -> Iterable[PersonId] | None:
-    if event is Event.BREAK_GLASS:
-        return policy.people
-    if not entry.kind.startswith("gate."):
-        return [PersonId(entry.data["person"]), PersonId(entry.actor)]
-    entries = timeline.of_run(entry.run)
-    gate = gates.latest(entries, StepId(entry.step))
-    if gate is None:
-        return None
-    side = Side.of(policy, timeline.of_chain(entry.chain), now=now)
-    if event in _WAITING:
-        is_open = gate.is_open and gate.round == entry.data["round"] and now < gate.expires_at
-        return _waited_for(timeline, gate, side, entry) if is_open else None
-    answered = [each.actor for each in entries if each.kind == "gate.answered" and each.step == entry.step]
-    return [*map(PersonId, answered), *(may_decide(gate, side) if event is Event.DECIDE else ())]
-
-
-def _waited_for(timeline: Timeline, gate: Gate, side: Side, entry: Entry) -> Sequence[PersonId]:
-    if entry.kind == "gate.escalated":
-        return side.acting(RoleName(entry.data["to"]))
-    given = lapse.seen(timeline, gate, side).approved_by
-    return [person for person in may_decide(gate, side) if person not in given]
-
-
-def _targets(policy: Policy, event: Event, people: Iterable[PersonId]) -> list[Target]:
-    found: dict[str, Target] = {}
-    folder = policy.path.absolute().parent if policy.path else Path.cwd()
-    for person in dict.fromkeys(people):
-        known = policy.people.get(person)
-        for number, written in enumerate(known.notify if known else (), start=1):
-            name = person if number == 1 else f"{person} ({number})"
-            found.setdefault(written, Target(name=name, written=written, folder=folder))
-    for channel in policy.channels:
-        if event in channel.events or event is Event.BREAK_GLASS:
-            found.setdefault(channel.url, Target(name=channel.name, written=channel.url, folder=folder))
-    return list(found.values())
-
-
-def _words(timeline: Timeline, entry: Entry, event: Event, run: Run | None, link: str) -> tuple[str, str]:
+def _words(timeline: Timeline, policy: Policy, entry: Entry, event: Event, run: Run | None, link: str) -> tuple[str, str]:  # noqa: PLR0913, PLR0917  what a notice is made of
     incident = fold.incident(timeline.of_chain(entry.chain)) if entry.incident else None
+    if incident and event is Event.UPDATE:
+        return _update(incident, policy, entry)
     head = f"{incident.id} {incident.severity}: {incident.title}" if incident else "stopgap"
-    mark = {Event.ASK: "decide, please", Event.REMIND: "still waiting", Event.ESCALATE: "decide, please", Event.BREAK_GLASS: "BREAK GLASS"}
-    title = _line(f"{head} - {mark[event]}" if event in mark else head)
-    lines = [_line(entry.text)]
-    if run and event in _WAITING:
+    title = _line(f"{head} - {_MARKS[event]}" if event in _MARKS else head)
+    lines = [_line(entry.text), _line(entry.data.get("why", "")) if entry.kind == "page.rung" else ""]
+    if run and event in WAITING:
         lines += [f"Look and answer: {link}" if link else "", f"or type:  stopgap approve {run.id}   (or stopgap reject {run.id})"]
     elif entry.kind == "incident.role" and entry.data["act"] == "offered":
         lines.append(f"Acknowledge it:  stopgap incident accept {entry.incident} {entry.data['role']}")
@@ -133,7 +126,38 @@ def _words(timeline: Timeline, entry: Entry, event: Event, run: Run | None, link
         lines.append(
             "If it was not you, somebody tries to answer in your name. An administrator can end your enrolment:  stopgap responder revoke"
         )
+    elif hint := _HINTS.get(entry.kind):
+        lines.append(hint.format(incident=entry.incident, task=entry.data.get("task", "")))
+    if incident and policy.incidents.url and event is not Event.WRONG_CODE and entry.kind in _HINTS:
+        lines.append(f"The incident: {policy.incidents.url}/incidents/{incident.id}")
     return title, "\n".join(line for line in lines if line)
+
+
+_HINTS = {
+    "page.rung": "or type:  stopgap incident ack {incident}",
+    "update.due": "Send it:  stopgap incident update {incident} --audience internal 'what is known'",
+    "checkpoint.due": "Write down what was decided:  stopgap incident note {incident} '...'",
+    "task.added": "When it is done:  stopgap incident task done {incident} {task}",
+}
+
+
+def _update(incident: Incident, policy: Policy, entry: Entry) -> tuple[str, str]:
+    """The public hears what was approved, and no name of an incident; people inside hear where it stands too."""
+    data, every = entry.data, policy.incidents.updates.get(incident.severity)
+    lines = [_line(data["text"])]
+    if data["eta"]:
+        lines.append(f"Expected to be over: {_moment(datetime.fromisoformat(data['eta']))}.")
+    if data["audience"] == "public":
+        return f"Update, {_moment(entry.at)}", "\n".join(lines)
+    if every:
+        lines.append(f"Next update: {_moment(entry.at + every)}.")
+    if policy.incidents.url:
+        lines.append(f"The incident: {policy.incidents.url}/incidents/{incident.id}")
+    return _line(f"{incident.id} {incident.severity}, {incident.stage}: {incident.title}"), "\n".join(lines)
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _line(text: str) -> str:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from stopgap.actions import messages
-from stopgap.notices import compose
+from stopgap.notices import compose, services
 from stopgap.policy import addresses
 from stopgap.timeline.entry import Draft
 
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from stopgap.clock import Clock
-    from stopgap.notices.compose import Notice, Target
+    from stopgap.notices.audience import Target
+    from stopgap.notices.compose import Notice
     from stopgap.policy.model import Policy
     from stopgap.timeline.entry import Entry
     from stopgap.timeline.store import PostgresTimeline
@@ -112,7 +112,9 @@ class Outbox:
             address = addresses.resolve(target.written, folder=target.folder)
         except addresses.AddressError as error:
             return str(error)
-        return messages.deliver(address, title=notice.title, body=notice.body, within=self.within)
+        body = notice.body_for(target, self.timeline)
+        message = services.Message(title=notice.title, body=body, within=self.within, thread=notice.thread, closes=notice.closes)
+        return services.deliver(address, message)
 
     def _settle(self, notice: Notice, target: Target, attempt: int, why: str) -> None:
         name = (notice.id, target.name)

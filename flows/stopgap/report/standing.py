@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from stopgap.policy.model import PersonId, Policy
     from stopgap.timeline.entry import Entry
 
+    Seen = Callable[[Gate, entitled.Side], Gate]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
@@ -105,8 +107,14 @@ class Standing:
         return tuple(task for task in self.tasks if task.done_at is None)
 
 
-def standing(entries: Sequence[Entry], policy: Policy, *, now: datetime, link: Callable[[str], str]) -> Standing | None:
-    """Fold a chain; None when it holds no incident. `link` tells where a flow run is seen in Prefect's UI."""
+def _as_it_is(gate: Gate, _side: entitled.Side) -> Gate:
+    return gate
+
+
+def standing(
+    entries: Sequence[Entry], policy: Policy, *, now: datetime, link: Callable[[str], str], seen: Seen = _as_it_is
+) -> Standing | None:
+    """Fold a chain; None when it holds no incident. `link` tells where a flow run is seen in Prefect's UI, `seen` which approvals still count."""
     incident = fold.incident(entries)
     if incident is None:
         return None
@@ -121,7 +129,7 @@ def standing(entries: Sequence[Entry], policy: Policy, *, now: datetime, link: C
         offered=tuple(held.offered.values()),
         alerts=_alerts(entries),
         runs=tuple(_running(run, link) for run in runs),
-        waiting=tuple(found for run in runs if (found := _waiting(run, entries, side, link))),
+        waiting=tuple(found for run in runs if (found := _waiting(run, entries, side, link, seen))),
         tasks=tasks.fold(entries),
         pages=paging.fold(entries),
         updates=so_far,
@@ -151,10 +159,11 @@ def _running(run: Run, link: Callable[[str], str]) -> Running:
     return Running(run=run, steps=tuple(run.steps.values()), link=link(run.flow_run) if run.flow_run else "")
 
 
-def _waiting(run: Run, entries: Sequence[Entry], side: entitled.Side, link: Callable[[str], str]) -> Waiting | None:
-    gate = gates.waiting(entry for entry in entries if entry.run == run.id)
-    if gate is None or run.end is not None:
+def _waiting(run: Run, entries: Sequence[Entry], side: entitled.Side, link: Callable[[str], str], seen: Seen) -> Waiting | None:
+    asked = gates.waiting(entry for entry in entries if entry.run == run.id)
+    if asked is None or run.end is not None:
         return None
+    gate = seen(asked, side)
     asks = gate.asks
     return Waiting(
         gate=gate,

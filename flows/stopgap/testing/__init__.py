@@ -122,6 +122,10 @@ class MemoryTimeline:
             self._counters[name] += 1
             return self._counters[name]
 
+    def token(self, purpose: str) -> str:
+        """Return what nobody without the key can guess, the same each time."""
+        return chain.token(purpose, self._key)
+
     def follow(self, chain: str, *, after: int = 0, timeout: timedelta | None = None) -> Iterator[Entry]:
         """Yield a chain's entries as they come. Ends after `timeout` (of real time) without one."""
 

@@ -48,6 +48,11 @@ class Head:
     sealed_at: datetime | None = None
 
 
+def token(purpose: str, key: bytes) -> str:
+    """Return 40 letters and digits that only the key can make for this purpose."""
+    return hmac.new(key, b"token\0" + purpose.encode(), hashlib.sha256).hexdigest()[:40]
+
+
 def clean(draft: Draft) -> Draft:
     """Return the draft as it can be stored and read back equal; EntryError when it cannot."""
     kinds.require_known(draft.kind)

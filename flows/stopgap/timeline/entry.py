@@ -99,5 +99,8 @@ class Timeline(Protocol):
     def damage(self, name: str) -> Damage | None:
         """Return the first thing wrong with a chain, or None."""
 
+    def token(self, purpose: str) -> str:
+        """Return what nobody without the timeline's key can guess, the same each time: for a link that proves who was sent it."""
+
     def follow(self, chain: str, *, after: int = 0, timeout: timedelta | None = None) -> Iterator[Entry]:
         """Yield a chain's entries as they come; NOTIFY is a hint, a poll finds what it missed. Ends after `timeout` without one."""

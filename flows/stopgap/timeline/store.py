@@ -22,6 +22,7 @@ from stopgap.clock import SystemClock
 from stopgap.problems import StopgapError
 from stopgap.timeline import chain, following, leases, rows, tables
 from stopgap.timeline.deliveries import Deliveries
+from stopgap.timeline.files import Files
 from stopgap.timeline.intakestore import PostgresIntake
 from stopgap.timeline.lockstore import PostgresLocks
 from stopgap.timeline.memory import Memory, of_chain, of_run
@@ -108,6 +109,7 @@ class PostgresTimeline:
         self.leases = leases.Leases(self._connected)
         self.deliveries = Deliveries(self._connected)
         self.intake = PostgresIntake(self._connected)
+        self.files = Files(self._connected)
 
     def under(self, run: str, holder: str) -> PostgresTimeline:
         """Return this timeline for the process that carries a run out: when its lease is another's, an append raises TakenOverError.
@@ -194,6 +196,10 @@ class PostgresTimeline:
         query = query.on_conflict_do_update(index_elements=["name"], set_={"value": tables.counter.c.value + 1})
         with self._connected() as connection:
             return int(connection.execute(query.returning(tables.counter.c.value)).scalar_one())
+
+    def token(self, purpose: str) -> str:
+        """Return what nobody without the timeline's key can guess, the same each time: for a link that proves who was sent it."""
+        return chain.token(purpose, self._key)
 
     def follow(self, chain: str, *, after: int = 0, timeout: timedelta | None = None) -> Iterator[Entry]:
         """Yield a chain's entries as they come; NOTIFY is a hint, a poll finds what it missed. Ends after `timeout` without one."""

@@ -140,3 +140,11 @@ delivery = Table(
     Column("attempts", Integer, nullable=False),
     Column("due", DateTime(timezone=True), nullable=False),
 )
+
+# The files kept with incidents, by their SHA-256; that one was kept, by whom and under which name, says the timeline.
+attachment = Table(
+    "attachment",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)

@@ -18,6 +18,7 @@ from stopgap.clock import SystemClock
 from stopgap.engine import notifying
 from stopgap.timeline.store import TimelineUnreachableError
 from stopgap.web import readers, rendering
+from stopgap.web.acknowledging import Acknowledging
 from stopgap.web.library import Library
 from stopgap.web.metrics import Metrics
 from stopgap.web.pages import HEADERS, Pages
@@ -67,6 +68,7 @@ def application(*, name: str, timeline: PostgresTimeline, watched: Watched, inta
         Route("/readyz", ready),
         Route("/metrics", measured),
         *pages.routes(),
+        Acknowledging(timeline=timeline, policy=lambda: watched().policy).route(),
     ]
     served = Starlette(
         routes=routes, lifespan=life, exception_handlers={Exception: _our_bug, 404: _said, 405: _said, **dict.fromkeys(_REFUSALS, _said)}

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from stopgap.approvals import lapse
 from stopgap.incidents import fold
 from stopgap.report import standing as standings
 
@@ -39,7 +40,11 @@ class Library:
     def standing(self, name: str) -> Standing | None:
         """Return where an incident stands now; None when there is none of this name."""
         entries = self.entries(name)
-        return standings.standing(entries, self.policy(), now=self.clock.now(), link=self.link) if entries else None
+        if not entries:
+            return None
+        return standings.standing(
+            entries, self.policy(), now=self.clock.now(), link=self.link, seen=lambda gate, side: lapse.seen(self.timeline, gate, side)
+        )
 
     def entries(self, name: str) -> tuple[Entry, ...]:
         """Return an incident's chain; empty for what is none."""

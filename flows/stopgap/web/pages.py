@@ -6,6 +6,7 @@ import asyncio
 import importlib.resources
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
@@ -62,6 +63,7 @@ class Pages:
             Route("/incidents/events", self.events),
             Route("/incidents/{name}", self.incident),
             Route("/incidents/{name}/events", self.events),
+            Route("/incidents/{name}/files/{sha256}", self.file),
             Route("/assets/{name}", _asset),
         ]
 
@@ -86,6 +88,21 @@ class Pages:
             raise HTTPException(503, "Too many browsers follow already; the page itself can be loaded anew.", headers={"Retry-After": "30"})
         headers = {**HEADERS, "X-Accel-Buffering": "no"}
         return StreamingResponse(self.hub.listen(topic), media_type="text/event-stream", headers=headers)
+
+    async def file(self, request: Request) -> Response:
+        """GET /incidents/<name>/files/<sha256>: to be saved, never to be shown by the browser."""
+        name, sha256 = request.path_params["name"], request.path_params["sha256"]
+        topic = Topic(name, restricted=self._sees(await self._reader(request)))
+        return await asyncio.to_thread(self._file, topic, sha256)
+
+    def _file(self, topic: Topic, sha256: str) -> Response:
+        found = self._standing(topic)
+        kept = next((each for each in found.attachments if each.sha256 == sha256), None) if found else None
+        content = self.library.timeline.files.read(sha256) if kept else None
+        if kept is None or content is None:
+            raise HTTPException(404, "There is no such file.")
+        headers = {**HEADERS, "Content-Disposition": f"attachment; filename*=UTF-8''{quote(kept.name)}"}
+        return Response(content, media_type="application/octet-stream", headers=headers)
 
     async def _page(self, template: str, topic: Topic, *, events: str, everything: bool = False) -> Response:
         try:
