@@ -48,7 +48,7 @@ class Meanwhile(ScriptedStage):
         self.happens = happens
         self.rests: list[str] = []
 
-    async def rest(self, pause: timedelta, *, why: str) -> None:
+    async def rest(self, pause: timedelta, *, why: str, state: str = "") -> None:
         self.rests.append(why)
         await asyncio.to_thread(self.happens)
         self.work.clock.sleep(pause.total_seconds())

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 from matrix.case import NAME
-from matrix.cases import CASES
+from matrix.cases import CASES, NESTED
 from stopgap.actions import registry
 from stopgap.approvals import decide
 from stopgap.approvals import gate as gates
@@ -73,6 +73,7 @@ class Bench:
             path = self.folder / f"{slug(action)}.yaml"
             path.write_text(yaml.safe_dump(_runbook(action, case, self.systems), sort_keys=False))
             self.runbooks[action] = runbooks.load(path)
+        (self.folder / "nested.yaml").write_text(yaml.safe_dump(_nested(self.systems), sort_keys=False))
 
     def request(self, action: str) -> tuple[Run, str]:
         """Set up an object of its own and ask for a run on it; return the run and the object's name."""
@@ -141,6 +142,12 @@ def _runbook(action: str, case: Case, systems: Systems) -> dict[str, Any]:
         "parameters": {"name": {"type": "string"}, "thing": {"type": "string"}},
         "steps": steps,
     }
+
+
+def _nested(systems: Systems) -> dict[str, Any]:
+    """The runbook that another one runs: as that of its action, without a gate and without a step that fails."""
+    whole = _runbook(NESTED, CASES[NESTED], systems)
+    return {**whole, "name": "nested", "steps": [{key: value for key, value in whole["steps"][0].items() if key != "approval"}]}
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from matrix import around, aws, kubernetes, traffic
@@ -26,6 +27,7 @@ def _request(systems: Systems) -> Mapping[str, Any]:
 
 # Runs of these share one target, so they wait for each other: one at a time.
 ALONE = frozenset({"command.run"})
+NESTED = "kubernetes.pause_rollout"  # what the runbook within a runbook does, without a gate
 CASES: Mapping[str, Case] = {
     **around.CASES,
     **aws.CASES,
@@ -39,5 +41,9 @@ CASES: Mapping[str, Case] = {
     "note": Case(arguments=lambda _: {"text": f"This is {NAME}."}, effects=0, counted="the timeline"),
     "prometheus.query": Case(arguments=lambda _: {"query": "up"}, effects=0, counted="a recording web server"),
     "prometheus.wait": Case(arguments=lambda _: {"query": "up", "above": 0}, effects=0, counted="a recording web server"),
+    "runbook.run": replace(
+        kubernetes.CASES[NESTED], arguments=lambda _: {"runbook": "nested", "parameters": {"name": NAME, "thing": "none"}}
+    ),
+    "runbook.undo": Case(arguments=lambda _: {}, effects=0, counted="", lacks=lambda _: "every undo of runbook.run is one"),
     "wait": Case(arguments=lambda _: {"for": "1s"}, effects=0, counted="the clock"),
 }

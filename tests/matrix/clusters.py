@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fixtures_cluster import Place
 
-_OURS = re.compile(r"kubernetes-[a-z-]+-\d+")
+_OURS = re.compile(r"(?:kubernetes|runbook)-[a-z-]+-\d+")
 
 
 @dataclass(frozen=True, slots=True)

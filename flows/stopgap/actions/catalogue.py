@@ -76,5 +76,7 @@ ACTIONS = {
     "ticket.close": _around("tickets", "TicketClose"),
     "ticket.comment": _around("tickets", "TicketComment"),
     "ticket.open": _around("tickets", "TicketOpen"),
+    "runbook.run": Place("stopgap.actions.nested", "RunbookRun"),
+    "runbook.undo": Place("stopgap.actions.nested", "RunbookUndo"),
     "wait": Place("stopgap.actions.basic", "Wait"),
 }

@@ -149,6 +149,7 @@ class Context:
     mark: str
     mode: Literal["live", "dry"] = "live"
     ends: float | None = None  # the deadline by the clock's `monotonic`: a clock that is set back or forth makes no call longer or shorter
+    preview: Callable[[str, Mapping[str, Any]], Change] | None = None  # what a run of another runbook with these parameters would change
     permit: Callable[[float], float] = float  # of the seconds a request wants, how many it may take; raises when nothing may be sent
     origin: Callable[[], str] = str
 

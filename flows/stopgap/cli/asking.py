@@ -123,12 +123,15 @@ def follow(timeline: Timeline, incident: str, run: str, *, quiet: bool = False) 
 
 
 def _follow(timeline: Timeline, incident: str, run: str, *, quiet: bool) -> Exit:
+    shown = {run}  # and the runs that are steps of it
     for entry in timeline.follow(incident):
-        if entry.run != run:
+        if entry.run not in shown:
             continue
+        if entry.kind == "step.delegated":
+            shown.add(entry.data["run"])
         if entry.kind not in QUIET and not quiet:
             show(entry)
-        if entry.kind == "run.finished":
+        if entry.kind == "run.finished" and entry.run == run:
             return EXITS[RunEnd(entry.data["end"])]
     return Exit.FAILED
 

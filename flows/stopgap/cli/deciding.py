@@ -14,6 +14,7 @@ from stopgap.approvals import gate as gates
 from stopgap.approvals.model import Answer, Attempt, Gate, Question
 from stopgap.cli import asking
 from stopgap.clock import SystemClock, format_duration
+from stopgap.engine import nested
 from stopgap.incidents import fold
 from stopgap.problems import Exit, StopgapError, UsageError
 from stopgap.runbook import load as runbooks
@@ -42,7 +43,7 @@ def answer(  # noqa: PLR0913  one an option of the verbs
 ) -> int:
     """Answer the question a run waits with, after showing it; refusals are sentences and exit code 1."""
     with timelines.timeline() as timeline:
-        run = fold.find_run(timeline, name)
+        run = _asking(timeline, fold.find_run(timeline, name))
         policy = _policy(run)
         try:
             gate = _waiting(timeline, run, step)
@@ -65,6 +66,13 @@ def answer(  # noqa: PLR0913  one an option of the verbs
         if verdict.accepted and run.runbook:
             wake(fold.find_run(timeline, run.id))
         return Exit.DONE if verdict.accepted else Exit.FAILED
+
+
+def _asking(timeline: Timeline, run: Run) -> Run:
+    """Return the run that asks: a run whose step is a run of its own waits for the answer to that one's question."""
+    while gates.waiting(timeline.of_run(run.id)) is None and (within := nested.open_ones(timeline, run)):
+        run = within[0]
+    return run
 
 
 def _attempt(  # noqa: PLR0913  an answer's parts

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from stopgap.approvals import decide
 from stopgap.approvals import gate as gates
 from stopgap.engine import life, parts, questions
+from stopgap.engine.stage import LOCKED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from stopgap.approvals.model import Gate
     from stopgap.engine.stage import Part, Stage
     from stopgap.engine.work import Work
+    from stopgap.incidents.model import Run
     from stopgap.runbook.model import Step, StepId
 
 POLL = 1.0  # seconds between two looks at a question while others still work
@@ -101,12 +103,16 @@ class Floor:
             gate = await asyncio.to_thread(self._settled, gate)
         return await self.stage.wait(part, gate) if gate.is_open else gate
 
-    async def rest(self, pause: timedelta, *, why: str) -> None:
+    async def rest(self, pause: timedelta, *, why: str, state: str = LOCKED) -> None:
         """Wait in the process while others work in it."""
         if len(self.running) > 1:
             await asyncio.sleep(min(pause.total_seconds(), POLL))
         else:
-            await self.stage.rest(pause, why=why)
+            await self.stage.rest(pause, why=why, state=state)
+
+    async def begin_run(self, run: Run) -> None:
+        """Let it begin where the stage below does."""
+        await self.stage.begin_run(run)
 
     async def show(self, part: Part, body: Callable[[], None]) -> None:
         """Do the work where the stage below does."""

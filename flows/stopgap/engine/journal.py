@@ -45,7 +45,7 @@ def finished(timeline: Timeline, run: Run, end: RunEnd, text: str, **data: objec
 
 def _released(run: Run) -> list[Draft]:
     """The rows of its locks need no care: those of a run that has ended count as free."""
-    if not run.locks:
-        return []
+    if not run.locks or run.within:
+        return []  # what a nested run took is held by the run that it belongs to
     targets = sorted(run.locks)
     return [run.draft("lock.released", f"Gave back {', '.join(targets)}", key=f"lock.released/{run.id}", data={"targets": targets})]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from stopgap.engine import attempt, doubt, locking, questions, rehearse
+from stopgap.engine import attempt, doubt, locking, nested, questions, rehearse
 from stopgap.incidents.model import Mode, StepRecord
 from stopgap.problems import StopgapError
 from stopgap.runbook import expressions
@@ -35,6 +35,8 @@ async def carry_out(work: Work, part: Part, stage: Stage) -> StepRecord:
 async def _go_on(work: Work, part: Part, stage: Stage, record: StepRecord, *, is_resumed: bool) -> None:
     if record.applied:
         await stage.show(part, lambda: attempt.verify(work, part))
+    elif record.is_started and nested.is_one(part):
+        await nested.follow(work, part, stage, record)
     elif record.is_in_doubt:
         await doubt.resolve(work, part, stage, record, is_resumed=is_resumed)
     elif work.mode is Mode.DRY:
@@ -49,6 +51,8 @@ async def _act(work: Work, part: Part, stage: Stage) -> None:
     action = await asyncio.to_thread(part.build)
     if getattr(action, "confirms", False):
         await questions.confirmed(work, part, stage, action)
+    elif nested.is_one(part) and not await asyncio.to_thread(rehearse.given, work, part.step):
+        await nested.begin(work, part, stage, action)
     elif not await locking.hold_for_step(work, part, stage, action):
         return
     elif work.mode is Mode.DRILL and not attempt.only_reads(action):

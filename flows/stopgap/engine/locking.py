@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from stopgap.clock import format_duration
-from stopgap.engine import members
+from stopgap.engine import members, nested
 from stopgap.incidents import fold
 from stopgap.incidents.model import Mode
 from stopgap.plan import prepare
@@ -48,7 +48,7 @@ async def hold(work: Work, stage: Stage, targets: Collection[str], *, step: Step
     """Hold these targets, all or none; waits as long as policy says, and returns False when somebody ends the run meanwhile."""
     while found := await asyncio.to_thread(_try, work, targets, step):
         if (await asyncio.to_thread(work.run)).aborted_by:
-            await asyncio.to_thread(work.timeline.locks.forget, work.id)
+            await asyncio.to_thread(work.timeline.locks.forget, _owner(work))
             return False
         blocked = await asyncio.to_thread(_blocked, work, found, step)
         await stage.tell()
@@ -81,8 +81,8 @@ def known(work: Work, *, steps: Iterable[Step] | None = None) -> frozenset[str]:
 
 def let_go(work: Work, step: Step) -> None:
     """Give back what only this step needed, because its gate expired and the run goes on without it. May be repeated."""
-    if work.mode is not Mode.LIVE:
-        return
+    if work.mode is not Mode.LIVE or work.run().within:
+        return  # what a nested run holds is held by the run that it belongs to, until that ends
     others = known(work, steps=[each for each in work.runbook.steps if each.id != step.id])
     free = known(work, steps=[step]) - others
     told = sorted(free & work.run().locks)
@@ -93,7 +93,7 @@ def let_go(work: Work, step: Step) -> None:
 
 def mention(work: Work) -> None:
     """Say in a dry run or a drill, which take no locks, who holds what a live run would wait for."""
-    held = locks.in_the_way(work.timeline.locks.of_all(), work.id, known(work))
+    held = locks.in_the_way(work.timeline.locks.of_all(), _owner(work), known(work))
     if held:
         text = f"A live run would wait now: {_holders(work, held)}."
         work.write("note", text, key=f"lock.mentioned/{work.id}", targets=[lock.target for lock in held])
@@ -102,7 +102,7 @@ def mention(work: Work) -> None:
 def _try(work: Work, targets: Collection[str], step: StepId | None) -> tuple[Lock, ...]:
     if not targets:
         return ()
-    found = work.timeline.locks.take(work.id, targets)
+    found = work.timeline.locks.take(_owner(work), targets)
     new = sorted(set(targets) - set(work.run().locks))
     if not found and new:
         work.write("lock.taken", f"Locked {', '.join(new)}", step=step, targets=new)
@@ -120,20 +120,25 @@ def _blocked(work: Work, found: tuple[Lock, ...], step: StepId | None) -> Entry:
 
 
 def _give_up_if_due(work: Work, found: tuple[Lock, ...], left: timedelta) -> None:
-    circle = locks.circle(work.timeline.locks.of_all(), work.id)
+    owner = _owner(work)
+    circle = locks.circle(work.timeline.locks.of_all(), owner)
     if left <= timedelta(0):
         why = f"and did not give it back within {format_duration(work.policy.locks.wait)}"
-    elif circle and locks.gives_way(circle, work.id):
+    elif circle and locks.gives_way(circle, owner):
         why = f"while it waits for what {work.id} holds; who began to wait last gives way"
     else:
         return
-    work.timeline.locks.forget(work.id)
+    work.timeline.locks.forget(_owner(work))
     first = found[0]
     raise LockedError(
         f"{work.id} needs {first.target}, but {_holders(work, found)}, {why}.\n"
         f"See what it does:  stopgap timeline follow {first.run.rpartition('.')[0]}\n"
         f"If nothing works on it any more:  stopgap locks break {first.target} --reason ..."
     )
+
+
+def _owner(work: Work) -> str:
+    return nested.id_of(work.timeline, work.run())
 
 
 def _holders(work: Work, found: Iterable[Lock]) -> str:

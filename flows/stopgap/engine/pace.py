@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stopgap.actions import registry
+from stopgap.actions import nested, registry
 from stopgap.actions.contract import Change
 from stopgap.incidents.model import Mode
 from stopgap.plan import limits
@@ -31,4 +31,5 @@ def _begun(work: Work, step: StepId) -> int:
 def _counts(entry: Entry) -> bool:
     if entry.step.endswith(".undo") or Change.from_json(entry.data["change"]).is_empty:
         return False
-    return registry.load(str(entry.data["uses"])).effect == "changes"
+    uses = str(entry.data["uses"])
+    return uses not in nested.NAMES and registry.load(uses).effect == "changes"

@@ -22,6 +22,8 @@ from stopgap.approvals import decide
 from stopgap.approvals import gate as gates
 from stopgap.approvals.model import Attempt, Gate
 from stopgap.engine import gate_form, start
+from stopgap.engine.api import Api, PrefectAwayError
+from stopgap.engine.stage import LOCKED
 from stopgap.engine.telling import Telling
 from stopgap.runbook.model import Status
 
@@ -79,13 +81,27 @@ class PrefectStage:
         await self._suspend(gate, question)
         return await self.wait(part, gate)
 
-    async def rest(self, pause: timedelta, *, why: str) -> None:
+    async def rest(self, pause: timedelta, *, why: str, state: str = LOCKED) -> None:
         """Wait a few seconds here; for longer, leave the process to others and begin again when the time is over, or when the sweep says so."""
         if pause > SHORT:
-            await self._put_off(pause, why)
+            await self._put_off(pause, why, name=state)
         await asyncio.sleep(min(pause, SHORT).total_seconds())
 
-    async def _put_off(self, pause: timedelta, why: str, *, name: str = start.LOCKED) -> None:
+    async def begin_run(self, run: Run) -> None:
+        """Hand the run to Prefect, or wake it; while Prefect is away the sweep of a worker does it."""
+        try:
+            await asyncio.to_thread(self._begin, run)
+        except PrefectAwayError as error:
+            LOG.warning("%s begins later, because Prefect is away: %s", run.id, error)
+
+    def _begin(self, run: Run) -> None:
+        api = Api.of_environment()
+        if run.flow_run:
+            start.wake_if_ended(api, run)
+        else:
+            start.schedule(self.work.timeline, api, run)
+
+    async def _put_off(self, pause: timedelta, why: str, *, name: str) -> None:
         """Leave the process, and let Prefect begin the flow run again later; returns when Prefect is away."""
         await self.told()
         later: State[Any] = Scheduled(name=name, scheduled_time=self.work.clock.now() + pause, message=why)

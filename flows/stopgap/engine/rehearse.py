@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from stopgap.approvals.model import Answer, Question
-from stopgap.engine import attempt, questions
+from stopgap.engine import attempt, nested, questions
 from stopgap.plan import prepare
 from stopgap.runbook.model import Status
 
@@ -38,6 +38,9 @@ def look(work: Work, part: Part) -> None:
     action = part.build()
     change = attempt.plan(work, part, action)
     work.planned(part.step, action, change)
+    if nested.is_one(part):
+        work.started(part.step, action, change)  # the other runbook is run dry, too: `nested.follow`
+        return
     if attempt.only_reads(action):
         attempt.make(work, part, action, change)
         return
@@ -48,29 +51,29 @@ def look(work: Work, part: Part) -> None:
 
 async def play(work: Work, part: Part, stage: Stage, action: Action) -> None:
     """Carry a step of a drill through its gate, and let the scenario or the facilitator say how it ended."""
-    given = await asyncio.to_thread(_given, work, part.step)
-    if given in UNASKED:
-        await stage.show(part, lambda: _assume(work, part, ASSUMED[given], "the scenario says so"))
+    outcome = await asyncio.to_thread(given, work, part.step)
+    if outcome in UNASKED:
+        await stage.show(part, lambda: _assume(work, part, ASSUMED[outcome], "the scenario says so"))
         return
     change = await questions.approved(work, part, stage, action)
     if change is None:
         return
-    if given:
-        await stage.show(part, lambda: _assume(work, part, ASSUMED[given], "the scenario says so"))
+    if outcome:
+        await stage.show(part, lambda: _assume(work, part, ASSUMED[outcome], "the scenario says so"))
         return
     await _facilitated(work, part, stage, change)
 
 
 def is_assumed_away(work: Work, step: Step) -> bool:
     """Say whether the scenario lets a step end before anybody is asked."""
-    return _given(work, step) in UNASKED
+    return given(work, step) in UNASKED
 
 
-def _given(work: Work, step: Step) -> str:
-    """Return what the scenario says of a step; of a member also by the step it belongs to."""
-    given = work.run().given
+def given(work: Work, step: Step) -> str:
+    """Return how the scenario lets a step end, empty when it does not say; of a member also by the step it belongs to."""
+    said = work.run().given
     owner = next((each.id for each in work.runbook.steps if step.id in {member.id for member in each.parallel}), None)
-    return given.get(step.id, "") or given.get(owner or step.id.partition("[")[0], "")
+    return said.get(step.id, "") or said.get(owner or step.id.partition("[")[0], "")
 
 
 async def _facilitated(work: Work, part: Part, stage: Stage, change: Change) -> None:

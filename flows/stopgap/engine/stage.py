@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
     from stopgap.actions.contract import Action, Change
     from stopgap.approvals.model import Gate
+    from stopgap.incidents.model import Run
     from stopgap.runbook.model import ApprovalRequest, Step
+
+
+LOCKED = "Locked"  # the state of a flow run that begins again in some seconds, to see whether its targets are free
+WAITING = "WaitsForRun"  # and of one that begins again when the run that is a step of it has ended
 
 
 class Stage(Protocol):
@@ -21,8 +26,11 @@ class Stage(Protocol):
     async def wait(self, part: Part, gate: Gate) -> Gate:
         """Return the gate once it is no longer open; may leave the process for as long as that takes."""
 
-    async def rest(self, pause: timedelta, *, why: str) -> None:
-        """Wait so long for something that is no person; may leave the process meanwhile."""
+    async def rest(self, pause: timedelta, *, why: str, state: str = LOCKED) -> None:
+        """Wait so long for something that is no person; may leave the process meanwhile, and show it in that state."""
+
+    async def begin_run(self, run: Run) -> None:
+        """Let another run begin, or look again when it sleeps. May be repeated; what cannot be begun now is begun later."""
 
     async def show(self, part: Part, body: Callable[[], None]) -> None:
         """Do a stretch of work in a thread, where people can see it."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from stopgap.engine import deploy, journal
 from stopgap.engine.api import NotFoundError
 from stopgap.engine.form import RUN
+from stopgap.engine.stage import LOCKED, WAITING
 from stopgap.incidents.model import Mode
 from stopgap.problems import StopgapError
 
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from stopgap.engine.api import Api
     from stopgap.incidents.model import Run
     from stopgap.timeline.entry import Timeline
-
-
-LOCKED = "Locked"  # the state of a flow run that begins again in some seconds, to see whether its targets are free
 
 
 class NotDeployedError(StopgapError):
@@ -47,5 +45,11 @@ def schedule(timeline: Timeline, api: Api, run: Run) -> str:
 def wake(api: Api, run: Run) -> None:
     """Let a run that sleeps look again; harmless when it is awake or there is nothing new."""
     found = api.flow_run(run.flow_run) if run.flow_run else None
-    if found and (found.state == "PAUSED" or found.state_name == LOCKED):
+    if found and (found.state == "PAUSED" or found.state_name in {LOCKED, WAITING}):
         api.reschedule(found.id, name="Resuming")
+
+
+def wake_if_ended(api: Api, run: Run) -> None:
+    """Let a run that somebody asked to end look again; any other sleeps on."""
+    if run.aborted_by:
+        wake(api, run)

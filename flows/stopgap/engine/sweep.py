@@ -10,8 +10,9 @@ from uuid import UUID
 
 from stopgap.approvals import attention, decide
 from stopgap.approvals import gate as gates
-from stopgap.engine import journal, start, takeover
+from stopgap.engine import journal, nested, start, takeover
 from stopgap.engine.api import NotFoundError
+from stopgap.engine.stage import LOCKED, WAITING
 from stopgap.incidents import fold
 from stopgap.incidents.model import RunEnd
 from stopgap.problems import StopgapError
@@ -102,8 +103,9 @@ class Sweeper:
 def _look_after(  # noqa: PLR0913, PLR0917  all that it looks at
     api: Api, timeline: PostgresTimeline, clock: Clock, run: Run, active: Collection[UUID], held: Lease | None
 ) -> None:
+    nested.end_with_parent(timeline, run)
     if not run.flow_run:
-        if abs(clock.now() - run.requested_at) > HANDED_OVER and run.starter:  # of a clock that was set back, too
+        if abs(clock.now() - run.requested_at) > HANDED_OVER and (run.starter or run.within):  # of a clock that was set back, too
             start.schedule(timeline, api, run)
         return
     attention.pay(timeline, clock, run)  # before Prefect is asked anything: its being away must not keep people unreminded
@@ -145,8 +147,10 @@ def _knows_the_end(  # noqa: PLR0913, PLR0917  all that it looks at
 
 def _may_go_on(timeline: Timeline, run: Run, gate: Gate | None, found: FlowRun) -> bool:
     """Say whether what a sleeping run waits for has come."""
-    if found.state_name == start.LOCKED:
-        return bool(run.aborted_by) or locks.is_free(timeline.locks.of_all(), run.id)
+    if found.state_name == LOCKED:
+        return bool(run.aborted_by) or locks.is_free(timeline.locks.of_all(), nested.id_of(timeline, run))
+    if found.state_name == WAITING:
+        return bool(run.aborted_by) or not nested.open_ones(timeline, run)
     return found.state == "PAUSED" and bool(run.aborted_by or (gate and not gate.is_open))
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stopgap.actions.contract import Change, Probe
-from stopgap.engine import life, members
+from stopgap.engine import life, members, nested
 from stopgap.engine.stage import Part
 from stopgap.engine.work import LOOK
 from stopgap.problems import StopgapError
@@ -65,14 +65,17 @@ def is_standing(record: StepRecord) -> bool:
 async def _undo(work: Work, stage: Stage, step: Step, record: StepRecord, *, done: Work) -> str:
     change = Change.from_json(record.to_undo or {})
     action = await asyncio.to_thread(done.action, step.call) if step.call else None
-    if action is None or action.effect == "reads" or change.is_empty:
+    if (
+        action is None
+        or action.effect == "reads"
+        or change.is_empty
+        or await asyncio.to_thread(_left_nothing, work, done, step, record, action)
+    ):
         return ""
-    back = action.undo(change)
+    back = await asyncio.to_thread(_way_back, work, done, step, record, action)
     if back is None:
         await asyncio.to_thread(work.write, "step.note", f"{step.name}: cannot be undone", step=step.id)
         return f"{step.name}: {change.summary} (cannot be undone)"
-    if not record.applied and await asyncio.to_thread(_never_happened, done, step, record, action):
-        return ""
     if await asyncio.to_thread(_was_stopped, work, is_afterwards=done is not work):
         return f"{step.name}: {change.summary} (not taken back)"
     part = Part(step=_undo_step(step), uses=back.name, build=lambda: back, request=lambda undo, now: _request(work, undo, now, was=change))
@@ -90,9 +93,19 @@ def _was_stopped(work: Work, *, is_afterwards: bool) -> bool:
     return (is_afterwards and bool(run.aborted_by)) or any(each.ends for each in run.steps.values() if each.id.endswith(SUFFIX))
 
 
-def _never_happened(done: Work, step: Step, record: StepRecord, action: Action) -> bool:
-    if record.to_undo != record.change:
-        return False  # an earlier attempt arrived late, and this one found its work done
+def _way_back(work: Work, done: Work, step: Step, record: StepRecord, action: Action) -> Action | None:
+    if nested.is_call(step.call):
+        return nested.back(done, step, record, is_begun=work.record(_undo_step(step).id).is_started)
+    return action.undo(Change.from_json(record.to_undo or {}))
+
+
+def _left_nothing(work: Work, done: Work, step: Step, record: StepRecord, action: Action) -> bool:
+    """Say whether nothing of a step that began is there: it was never carried out, or the run that it was left nothing behind."""
+    back = _way_back(work, done, step, record, action)
+    if nested.is_call(step.call):
+        return back is None
+    if back is None or record.applied or record.to_undo != record.change:
+        return False  # an earlier attempt that arrived late did the work, when what is to undo is another change
     context = done.context(mark=done.mark(step.id, record.attempt), within=LOOK)
     return action.probe(context, Change.from_json(record.change or {})) is Probe.NOT_DONE
 

@@ -10,7 +10,7 @@ from stopgap.actions.contract import Context
 from stopgap.engine import hiding
 from stopgap.incidents import fold
 from stopgap.incidents.model import Mode, StepRecord
-from stopgap.plan import prepare
+from stopgap.plan import build, prepare
 from stopgap.timeline.leases import TakenOverError
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Work:
             mode="live" if self.mode is Mode.LIVE else "dry",
             permit=self.hold.permit if self.hold else float,
             origin=self._origin,
+            preview=build.previews(self.runbook, policy=self.policy, clock=self.clock),
         )
 
     def _origin(self) -> str:

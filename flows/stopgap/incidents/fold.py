@@ -74,11 +74,11 @@ class Folded:
 
 
 def find_run(timeline: Timeline, name: str) -> Run:
-    """Return the run called `name` (`INC-12.1`), or the only run of an incident called `name` (`INC-12`)."""
+    """Return the run called `name` (`INC-12.1`), or the only run of an incident called `name` (`INC-12`); one within another does not count."""
     found = run(timeline.of_run(name))
     if found:
         return found
-    runs = sorted({entry.run for entry in timeline.of_chain(name) if entry.kind == "run.requested"})
+    runs = sorted({entry.run for entry in timeline.of_chain(name) if entry.kind == "run.requested" and not entry.data.get("within")})
     if len(runs) == 1:
         return find_run(timeline, runs[0])
     if runs:
@@ -159,6 +159,7 @@ def _requested(entry: Entry) -> Run:
         given=data.get("given", {}),
         scenario=data.get("scenario", ""),
         undoes=RunId(data.get("undoes", "")),
+        within=RunId(data.get("within", "")),
         only=data.get("only", ""),
         alert=data.get("alert"),
         proposed=data.get("proposed", ""),
@@ -231,6 +232,10 @@ def _finished(step: StepRecord, entry: Entry) -> StepRecord:
     return replace(step, status=status, text=entry.text, output=output, ends=data.get("ends", ""), entries=entries)
 
 
+def _delegated(step: StepRecord, entry: Entry) -> StepRecord:
+    return replace(step, run=RunId(entry.data["run"]))
+
+
 def _listed(step: StepRecord, entry: Entry) -> StepRecord:
     return replace(step, entries=tuple(entry.data["entries"]))
 
@@ -262,6 +267,7 @@ _RUN: dict[str, Callable[[Run, Entry], Run]] = {
 }
 _STEP: dict[str, Callable[[StepRecord, Entry], StepRecord]] = {
     "step.listed": _listed,
+    "step.delegated": _delegated,
     "step.started": _started,
     "step.applied": _applied,
     "step.retried": _retried,

@@ -93,6 +93,7 @@ class StepRecord:
     change: Mapping[str, Any] | None = None
     to_undo: Mapping[str, Any] | None = None  # the change of the first attempt that had something to change
     uses: str = ""
+    run: RunId = RunId("")  # the run that it is, when it is one of its own
     is_started: bool = False
     started_at: datetime | None = None
     applied: str = ""
@@ -131,6 +132,7 @@ class Run:
     given: Mapping[str, str] = field(default_factory=dict)  # a drill's assumed outcomes, by step
     scenario: str = ""  # the drill's name
     undoes: RunId = RunId("")  # the ended run whose changes this one takes back; empty for a run of a runbook's steps
+    within: RunId = RunId("")  # the run one of whose steps this is
     only: str = ""  # of those changes, this step's alone
     alert: Mapping[str, Any] | None = None  # the entry that accepted the alert which asked for it, and which of its alerts
     proposed: str = ""  # why a person must agree before it begins

@@ -66,11 +66,12 @@ def request_run(  # noqa: PLR0913  each is a part of what was asked for, all by 
     alert: Mapping[str, Any] | None = None,
     proposed: str = "",
     expires: timedelta = LATE,
+    within: str = "",
 ) -> Run:
     """Ask for a run, once: of several requests with one `key` the first wins, and everybody gets its run.
 
     `alert` names the entry that accepted the alert, and which of its alerts it is. `proposed` says why a person must agree before it begins.
-    When nothing could begin it within `expires`, it ends without having done anything.
+    When nothing could begin it within `expires`, it ends without having done anything. `within` is the run one of whose steps it is.
     """
     how = {Mode.LIVE: "Run", Mode.DRY: "Dry run", Mode.DRILL: "Drill"}[mode]
     text = f"{how} of {runbook.name} asked for by {starter or 'somebody in the Prefect UI'}"
@@ -86,11 +87,14 @@ def request_run(  # noqa: PLR0913  each is a part of what was asked for, all by 
         "key": key,
         **({"alert": dict(alert)} if alert else {}),
         **({"proposed": proposed} if proposed else {}),
+        **({"within": within} if within else {}),
     }
     return _requested(timeline, incident, text=text, data=data)
 
 
-def request_undo(timeline: Timeline, *, of: Run, step: str, starter: str, key: str) -> Run:
+def request_undo(  # noqa: PLR0913  each is a part of what was asked for, all by keyword
+    timeline: Timeline, *, of: Run, step: str, starter: str, key: str, within: str = ""
+) -> Run:
     """Ask for a run that takes back what an ended run did, or one `step` of it when that is not empty; once for each `key`."""
     what = f"{step} of {of.id}" if step else of.id
     data = {
@@ -102,6 +106,7 @@ def request_undo(timeline: Timeline, *, of: Run, step: str, starter: str, key: s
         "key": key,
         "undoes": of.id,
         "only": step,
+        **({"within": within} if within else {}),
     }
     return _requested(timeline, of.incident, text=f"Undo of {what} asked for by {starter}", data=data)
 

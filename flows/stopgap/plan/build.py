@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stopgap.actions.contract import Context
 from stopgap.plan import gates, limits, members, prepare, together
 from stopgap.plan.model import Plan, PlannedStep
+from stopgap.plan.nested import Previews
 from stopgap.problems import StopgapError
 
 if TYPE_CHECKING:
@@ -23,14 +24,26 @@ if TYPE_CHECKING:
 READING = timedelta(seconds=30)  # the longest a plan waits for one system
 
 
-def plan(runbook: Runbook, parameters: Mapping[str, Any], *, policy: Policy, clock: Clock) -> Plan:
-    """Plan every step against the live state, each branch, whatever its condition."""
+def plan(runbook: Runbook, parameters: Mapping[str, Any], *, policy: Policy, clock: Clock, above: tuple[str, ...] = ()) -> Plan:
+    """Plan every step against the live state, each branch, whatever its condition. `above` are the runbooks by whose steps it would run."""
     known = prepare.names(
         parameters=parameters, steps={}, incident={"id": "INC-0", "severity": str(runbook.severity)}, run={"id": "INC-0.1"}
     )
-    context = Context(policy=policy, clock=clock, deadline=clock.now() + READING, mark="plan", mode="dry")
+    context = Context(
+        policy=policy,
+        clock=clock,
+        deadline=clock.now() + READING,
+        mark="plan",
+        mode="dry",
+        preview=previews(runbook, policy=policy, clock=clock, above=above),
+    )
     steps = tuple(_planned(runbook, step, known, context) for step in runbook.steps)
     return Plan(runbook=runbook.name, parameters=dict(parameters), steps=steps)
+
+
+def previews(runbook: Runbook, *, policy: Policy, clock: Clock, above: tuple[str, ...] = ()) -> Previews:
+    """Return what shows the steps of this runbook what a run of another one would change."""
+    return Previews(runbook, above, lambda found, values, below: plan(found, values, policy=policy, clock=clock, above=below))
 
 
 def _planned(runbook: Runbook, step: Step, known: Mapping[str, Any], context: Context) -> PlannedStep:
@@ -87,9 +100,7 @@ def _action(runbook: Runbook, step: Step, known: Mapping[str, Any]) -> Action:
 
 def _looked_at(step: Step, action: Action, context: Context, *, severity: Severity) -> PlannedStep:
     change, refused = None, ""
-    context = Context(
-        policy=context.policy, clock=context.clock, deadline=context.clock.now() + READING, mark=f"plan/{step.id}", mode=context.mode
-    )
+    context = replace(context, deadline=context.clock.now() + READING, mark=f"plan/{step.id}")
     try:
         change = action.plan(context)
         limits.check(context.policy, action, change, step=step.id, moment=limits.Moment(now=context.clock.now()))

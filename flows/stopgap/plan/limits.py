@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from stopgap import clock
+from stopgap.actions import nested
 from stopgap.problems import StopgapError
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class Moment:
 
 def check(policy: Policy, action: Action, change: Change, *, step: str, moment: Moment) -> None:
     """Raise LimitError when this change is beyond a limit of policy.yaml; reading is never limited, nor is what changes nothing."""
-    if action.effect != "changes":
-        return
+    if action.effect != "changes" or action.name in nested.NAMES:
+        return  # the steps of a nested run are held to the limits themselves
     faults = [*_places(policy, action)]
     if not step.endswith(".undo") and not change.is_empty:
         faults += [*_sizes(policy, change), *_times(policy, action, moment)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from stopgap import document, schema
 from stopgap.policy import load as policies
 from stopgap.runbook import load
-from stopgap.runbook.rules import outline
+from stopgap.runbook.rules import nesting, outline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,12 +38,14 @@ class Checker:
     _steps: dict[str, frozenset[str]] = field(default_factory=dict)
     _successors: list[tuple[str, Problem]] = field(default_factory=list)
     _drills: list[Document] = field(default_factory=list)
+    _family: nesting.Family = field(default_factory=nesting.Family)
     _triggers: dict[str, str] = field(default_factory=dict)  # a trigger -> the file that has it
 
     def check(self, paths: Iterable[Path]) -> list[Problem]:
         """Return every problem of these files, sorted; each once."""
         problems = [problem for path in paths for problem in self._file(path)]
         problems += [problem for name, problem in self._successors if name not in self._names]
+        problems += self._family.problems()
         problems += [problem for drill in self._drills for problem in self._drill(drill)]
         return sorted(set(problems))
 
@@ -67,6 +69,7 @@ class Checker:
 
     def _runbook(self, found: Document) -> list[Problem]:
         policy, more = self._policy_above(found.path)
+        self._family.add(found)
         problems = load.problems_in(found, known=replace(self.known, policy=policy))
         return problems + more + self._names_of(found) + self._ties(found)
 
@@ -124,5 +127,5 @@ class Checker:
             for steps in [self._steps[name]]
             for path, data in spoken
             for step in outline.mapping(data, path[-1])
-            if step not in steps
+            if step.partition(".")[0] not in steps  # behind a dot stands a step of the runbook that it runs
         ]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import threading
 import uuid
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from stopgap.approvals import decide
 from stopgap.approvals.model import Attempt
+from stopgap.engine import run as runs
+from stopgap.plan import nested
 from stopgap.timeline import chain, following
 from stopgap.timeline import locks as locking
 from stopgap.timeline.entry import Appended, Draft, Entry
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from stopgap.clock import Clock
     from stopgap.engine.stage import Part
     from stopgap.engine.work import Work
+    from stopgap.incidents.model import Run
     from stopgap.timeline.proofs import Turn
     from stopgap.timeline.verify import Damage
 
@@ -288,7 +293,15 @@ class ScriptedStage:
             gate = verdict.gate or gate
         return gate
 
-    async def rest(self, pause: timedelta, *, why: str) -> None:  # noqa: ARG002  the stage's signature
+    async def begin_run(self, run: Run) -> None:
+        """Carry the other run out in place, with the same people."""
+        if run.end is None:
+            runbook = nested.find(self.work.runbook, run.runbook)
+            stage = copy.copy(self)
+            stage.work = replace(self.work, id=run.id, runbook=runbook, mode=run.mode, parameters=run.parameters, hold=None)
+            await runs.carry_out(stage.work, stage)
+
+    async def rest(self, pause: timedelta, *, why: str, state: str = "") -> None:  # noqa: ARG002  the stage's signature
         """Wait by the work's clock."""
         await asyncio.to_thread(self.work.clock.sleep, pause.total_seconds())
 

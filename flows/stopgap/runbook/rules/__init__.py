@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stopgap.runbook.rules import arguments, members, naming, parameters, people, places, review, skipping, undoing, words
+from stopgap.runbook.rules import arguments, members, naming, nesting, parameters, people, places, review, skipping, undoing, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +23,7 @@ RULES: tuple[Callable[[Document, Known], Iterator[Problem]], ...] = (
     arguments.check,
     places.check,
     members.check,
+    nesting.check,
     undoing.check,
     people.check,
     review.check,
