@@ -185,9 +185,9 @@ def test_a_drill_of_it_is_a_drill_of_the_other_or_what_the_scenario_says(bench: 
     assert (within(assumed), statuses(assumed.run())["more"], bench.replicas()) == ([], "failed", 3)
 
 
-def test_ending_the_run_ends_what_it_waits_for(bench: Bench, child: str) -> None:
+def test_ending_the_run_ends_what_it_waits_for_and_takes_nothing_back(bench: Bench, child: str) -> None:
     assert child
-    work = bench.work(PARENT)
+    work = bench.work(PARENT + "    on_failure: rollback\n")
     with pytest.raises(ScriptedStage.StillWaiting):
         carry_out(work)
     (found,) = within(work)
@@ -197,6 +197,8 @@ def test_ending_the_run_ends_what_it_waits_for(bench: Bench, child: str) -> None
     assert not nested.end_with_parent(work.timeline, fold.find_run(work.timeline, found.id)), "once"
     ended = fold.find_run(work.timeline, found.id)
     assert ended.aborted_by == "ada"
+    assert carry_out(work) is RunEnd.REJECTED
+    assert statuses(work.run()) == {"before": "done", "more": "rejected"}
     assert bench.replicas() == 3
 
 

@@ -184,7 +184,9 @@ def _conclude(work: Work, part: Part, record: StepRecord, found: Run) -> None:
     said = next((entry.text for entry in reversed(work.timeline.of_run(found.id)) if entry.kind == "run.finished"), "")
     text = f"{part.step.name}: {found.id} ended {found.end}: {said}"
     output = {"run": found.id, "end": str(found.end)}
-    if found.end is not RunEnd.DONE:
+    if found.end is RunEnd.ABORTED and work.run().aborted_by:  # to end a run takes nothing back, whatever the step's on_failure says
+        work.finished(part.step, Status.REJECTED, text, ends="stop", output=output)
+    elif found.end is not RunEnd.DONE:
         work.finished(part.step, _ENDS.get(found.end or RunEnd.FAILED, Status.FAILED), text, output=output)
     elif work.mode is Mode.LIVE:
         work.applied(part.step, f"{found.id} ended done", attempt=record.attempt, output=output)
