@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
 from fixtures_arena import SECRET_KEY, Arena, Someone, Target, until
+from fixtures_timeline import KEY
 from stopgap.approvals import codes
 from stopgap.incidents.model import RunEnd
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
 
+    from stopgap.engine.server import PrefectServer
     from stopgap.timeline.postgres import Server
 
 pytestmark = pytest.mark.timeout(900)  # the first test starts Prefect, a worker and all the runs
@@ -307,7 +310,9 @@ def test_a_thousand_guesses_open_nothing_and_shut_nobody_out_of_the_terminal(are
     until(lambda: target.run().end is RunEnd.DONE)
 
 
-def test_neither_codes_nor_secrets_are_left_anywhere(arena: Arena, database_server: Server) -> None:
+def test_neither_codes_nor_secrets_are_left_anywhere(
+    arena: Arena, database_server: Server, prefect_server: PrefectServer, prefect_home: Path
+) -> None:
     target, someone, other = arena.targets["traces"], arena.someone(), arena.someone()
     wrong, right = someone.wrong(), someone.code()
     assert target.submit(target.fields(someone, code=wrong, reason=f"it says {wrong}"))["status"] == "ACCEPT"
@@ -316,13 +321,18 @@ def test_neither_codes_nor_secrets_are_left_anywhere(arena: Arena, database_serv
     assert target.submit(target.fields(someone, code=right, reason=f"it says {right}"))["status"] == "ACCEPT"
     until(lambda: target.run().end is RunEnd.DONE and target.state() == "COMPLETED")
     until(lambda: not unread(arena, target))
-    logs = "".join(path.read_text(errors="replace") for path in arena.folder.parent.rglob("*.log"))
+    with database_server.administrator() as connection:
+        (data,) = connection.execute("SHOW data_directory").fetchone() or ("",)
+    files = [path for place in (arena.folder.parent, prefect_home, Path(data)) for path in place.rglob("*.log")]
+    assert {"worker.log", "prefect.log", "server.log"} <= {path.name for path in files}
+    logs = "".join(path.read_text(errors="replace") for path in files)
     everything = logs + dump(database_server.url("prefect")) + dump(arena.env["STOPGAP_DATABASE_URL"])
     assert len(everything) > 100_000
     # A microsecond may hold any six digits; a code stands alone.
     for code in (wrong, right, other.code()):
         assert re.findall(rf".{{60}}(?<![0-9a-f.]){code}(?![0-9a-f]).{{20}}", everything) == []
-    for secret in [SECRET_KEY, *(person.app.secret for person in arena.people)]:
+    assert KEY not in everything
+    for secret in [SECRET_KEY, prefect_server.auth.split(":")[1], *(person.app.secret for person in arena.people)]:
         assert secret not in everything
 
 

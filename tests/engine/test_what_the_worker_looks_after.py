@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 from prefect.client.schemas.objects import StateType
@@ -15,7 +16,7 @@ from stopgap.approvals import decide
 from stopgap.approvals import gate as gates
 from stopgap.approvals.model import Attempt
 from stopgap.clock import SystemClock
-from stopgap.engine import deploy, journal
+from stopgap.engine import deploy, journal, lease
 from stopgap.engine.api import Api
 from stopgap.engine.sweep import Sweeper
 from stopgap.incidents.model import RunEnd
@@ -102,6 +103,49 @@ def test_a_run_that_prefect_lost_is_taken_up_again(waiting: Waiting, api: Api, l
     Sweeper(api, log, SystemClock())()
     assert waiting.state().type is StateType.SCHEDULED
     assert waiting.execute() is None
+
+
+def test_a_run_whose_flow_run_was_deleted_goes_on_in_another_one_and_opens_nothing(
+    waiting: Waiting, api: Api, log: PostgresTimeline, bench: Bench
+) -> None:
+    work, first = waiting.work, waiting.flow_run
+    waiting.client.delete_flow_run(first)
+    for _ in range(2):
+        Sweeper(api, log, SystemClock())()
+    gone = f"Prefect no longer has the flow run of {work.id}: it goes on in another one, and asks again what was open"
+    assert texts(work, "run.scheduled") == [f"{work.id} handed to Prefect", gone]
+    waiting.flow_run = UUID(work.run().flow_run)
+    assert waiting.flow_run != first
+    assert waiting.execute() is None
+    assert bench.replicas() == 3
+    assert waiting.answer()["status"] == "ACCEPT"
+    state = waiting.execute()
+    assert state
+    assert state.type is StateType.COMPLETED
+    assert texts(work, "gate.decided") == ["ada (incident-commander) approved scale"]
+    assert bench.replicas() == 4
+
+
+def test_a_run_whose_flow_run_was_deleted_is_left_to_the_process_that_carries_it_out(
+    waiting: Waiting, api: Api, log: PostgresTimeline
+) -> None:
+    waiting.client.delete_flow_run(waiting.flow_run)
+    Sweeper(api, log, SystemClock())(active={waiting.flow_run})
+    with lease.held(log, waiting.work.id, clock=SystemClock()):
+        Sweeper(api, log, SystemClock())()
+    assert waiting.work.run().flow_run == str(waiting.flow_run)
+
+
+def test_a_run_whose_flow_runs_vanish_again_and_again_is_given_up(
+    waiting: Waiting, api: Api, log: PostgresTimeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stopgap.engine.sweep.MOST_TURNS", 2)
+    work = waiting.work
+    for _ in range(2):
+        waiting.client.delete_flow_run(UUID(work.run().flow_run))
+        Sweeper(api, log, SystemClock())()
+    assert texts(work, "run.finished") == [f"{work.id} lost its flow run in Prefect 2 times, and is given up"]
+    assert work.run().end is RunEnd.FAILED
 
 
 def test_prefect_learns_of_an_end_that_its_process_could_not_tell(waiting: Waiting, api: Api, log: PostgresTimeline) -> None:

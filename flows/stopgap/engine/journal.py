@@ -13,9 +13,20 @@ if TYPE_CHECKING:
 
 
 def scheduled(timeline: Timeline, run: Run, flow_run: str) -> str:
-    """Journal which flow run carries a run out; return the first that was journalled."""
+    """Journal which flow run carries a run out, unless another one does; return the one that does."""
+    if run.flow_run:
+        return run.flow_run
     text = f"{run.id} handed to Prefect"
     draft = run.draft("run.scheduled", text, key=f"run.scheduled/{run.id}", data={"flow_run": flow_run})
+    return str(timeline.append(draft).entry.data["flow_run"])
+
+
+def scheduled_again(timeline: Timeline, run: Run, flow_run: str) -> str:
+    """Journal that another flow run carries a run out, because Prefect has the one before no more; return the one that does."""
+    text = f"Prefect no longer has the flow run of {run.id}: it goes on in another one, and asks again what was open"
+    draft = run.draft(
+        "run.scheduled", text, key=f"run.scheduled/{run.id}/{run.flow_run}", data={"flow_run": flow_run, "instead_of": run.flow_run}
+    )
     return str(timeline.append(draft).entry.data["flow_run"])
 
 

@@ -26,6 +26,16 @@ def schedule(timeline: Timeline, api: Api, run: Run) -> str:
 
     Raises PrefectAwayError, and NotDeployedError for a runbook that Prefect does not know.
     """
+    # A run id alone may come again, after a new database or beside another stopgap.
+    return journal.scheduled(timeline, run, _create(api, run, f"{run.id}/{run.key}"))
+
+
+def schedule_again(timeline: Timeline, api: Api, run: Run) -> str:
+    """Create another flow run for a run whose flow run Prefect no longer has, once for each that it lost; raises as `schedule` does."""
+    return journal.scheduled_again(timeline, run, _create(api, run, f"{run.id}/{run.key}/{run.flow_run}"))
+
+
+def _create(api: Api, run: Run, key: str) -> str:
     try:
         deployment = api.deployment(run.runbook, deploy.NAME)
     except NotFoundError as error:
@@ -35,11 +45,11 @@ def schedule(timeline: Timeline, api: Api, run: Run) -> str:
         "parameters": {RUN: run.id},
         "enforce_parameter_schema": False,
         "name": f"{run.incident} {f'undo of {run.undoes}' if run.undoes else run.runbook}",
-        "idempotency_key": f"{run.id}/{run.key}",  # a run id alone may come again, after a new database or beside another stopgap
+        "idempotency_key": key,
         "tags": [run.incident, *([] if run.mode is Mode.LIVE else [str(run.mode)])],
         "state": {"type": "SCHEDULED"},
     }
-    return journal.scheduled(timeline, run, api.create_flow_run(deployment, body))
+    return api.create_flow_run(deployment, body)
 
 
 def wake(api: Api, run: Run) -> None:

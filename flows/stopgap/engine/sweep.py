@@ -109,11 +109,26 @@ def _look_after(  # noqa: PLR0913, PLR0917  all that it looks at
             start.schedule(timeline, api, run)
         return
     attention.pay(timeline, clock, run)  # before Prefect is asked anything: its being away must not keep people unreminded
-    found = api.flow_run(run.flow_run)
+    is_carried_out = UUID(run.flow_run) in active or bool(held and not held.is_free)
+    try:
+        found = api.flow_run(run.flow_run)
+    except NotFoundError:
+        if not is_carried_out:  # a process that still lives ends at its next question
+            _replace(api, timeline, run)
+        return
+    _hear_of_cancelling(timeline, run, found)
+    if not is_carried_out:
+        _let_go_on(api, timeline, clock, run, found, held)
+
+
+def _hear_of_cancelling(timeline: Timeline, run: Run, found: FlowRun) -> None:
     if found.state in {"CANCELLING", "CANCELLED"} and not run.aborted_by:
         journal.abort_asked(timeline, run, actor="unknown", why="cancelled in Prefect")
-    if UUID(run.flow_run) in active or (held and not held.is_free):
-        return
+
+
+def _let_go_on(  # noqa: PLR0913, PLR0917  all that it looks at
+    api: Api, timeline: PostgresTimeline, clock: Clock, run: Run, found: FlowRun, held: Lease | None
+) -> None:
     gate = _newest_gate(timeline, run)
     if gate and found.state == "PAUSED":  # otherwise an answer may lie unread, and the run settles it when it has read that
         gate = decide.settle(timeline, clock, run=run, gate=gate)
@@ -145,6 +160,24 @@ def _knows_the_end(  # noqa: PLR0913, PLR0917  all that it looks at
     return found.has_ended
 
 
+def _replace(api: Api, timeline: PostgresTimeline, run: Run) -> None:
+    """A run whose flow run somebody deleted in Prefect, or that Prefect's database lost: another one carries it on from where it was."""
+    with takeover.alone(timeline, run) as taken:
+        if taken is None:
+            return
+        lost = sum(entry.kind == "run.scheduled" for entry in timeline.of_run(run.id))
+        if lost < MOST_TURNS:
+            LOG.warning("%s: its flow run is gone from Prefect; it goes on as %s", run.id, start.schedule_again(timeline, api, run))
+            return
+        doubt = [str(step.id) for step in run.steps.values() if step.is_in_doubt]
+        text = f"{run.id} lost its flow run in Prefect {lost} times, and is given up{_nobody_knows(doubt)}"
+        journal.finished(timeline, run, RunEnd.FAILED, text, in_doubt=doubt)
+
+
+def _nobody_knows(doubt: list[str]) -> str:
+    return f". Nobody knows whether this happened: {', '.join(doubt)}." if doubt else ""
+
+
 def _may_go_on(timeline: Timeline, run: Run, gate: Gate | None, found: FlowRun) -> bool:
     """Say whether what a sleeping run waits for has come."""
     if found.state_name == LOCKED:
@@ -165,8 +198,7 @@ def _take_up_again(api: Api, timeline: PostgresTimeline, clock: Clock, run: Run,
     """A run that ended in Prefect and not on the timeline: somebody cancelled it there, or it lost its database or its process."""
     if found.state == "CANCELLED":
         doubt = [str(step.id) for step in run.steps.values() if step.is_in_doubt]
-        text = f". Nobody knows whether this happened: {', '.join(doubt)}." if doubt else ""
-        journal.finished(timeline, run, RunEnd.ABORTED, f"{run.id} was cancelled in Prefect{text}", in_doubt=doubt)
+        journal.finished(timeline, run, RunEnd.ABORTED, f"{run.id} was cancelled in Prefect{_nobody_knows(doubt)}", in_doubt=doubt)
     elif found.turns >= MOST_TURNS:
         text = f"{run.id} ended {found.turns} times in Prefect without coming to its end; it is given up: {found.message}"
         journal.finished(timeline, run, RunEnd.FAILED, text)

@@ -81,7 +81,7 @@ class Outbox:
         policy = self.policy(asked.data["runbook"] if asked else "")
         if policy is None or now - entry.at > FRESH:
             return None
-        flow = next((each for each in self.timeline.of_run(entry.run) if each.kind == "run.scheduled"), None) if asked else None
+        flow = next((each for each in reversed(self.timeline.of_run(entry.run)) if each.kind == "run.scheduled"), None) if asked else None
         return compose.notice(self.timeline, policy, entry, now=now, link=self.link(flow.data["flow_run"]) if flow else "")
 
     def _is_settled(self, notice: Notice, target: Target) -> bool:
