@@ -107,8 +107,13 @@ def test_the_committed_schemas_are_fresh_and_valid() -> None:
 
 
 def test_the_reference_in_the_docs_is_fresh() -> None:
-    page = (SCHEMAS.parents[1] / "docs" / "actions.md").read_text()
-    assert page == reference.renew(page), "write it again:  python -m stopgap.actions.reference docs/actions.md"
+    folder = SCHEMAS.parents[1] / "docs" / "actions"
+    fresh = reference.pages(folder)
+    stale = [path.name for path, text in fresh.items() if not path.exists() or path.read_text() != text]
+    assert stale == [], "write them again:  python -m stopgap.actions.reference docs/actions"
+    assert set(folder.iterdir()) == set(fresh), "a page of a provider that is gone"
+    told = "".join(fresh.values())
+    assert [name for name in ACTIONS if told.count(f"### `{name}`\n") != 1] == []
 
 
 def test_what_a_schema_refuses_the_registry_refuses_and_the_other_way_round() -> None:

@@ -1,35 +1,87 @@
-"""The reference of every action, as Markdown, from the actions themselves: docs/actions.md carries it, and a test keeps it fresh."""
+"""The reference of every action, as Markdown, from the actions themselves: docs/actions has a page for each provider, and a test keeps them fresh."""
 
 from __future__ import annotations
 
 import inspect
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stopgap.actions import registry, schemas
+from stopgap.actions.catalogue import ACTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from stopgap.actions.contract import Action
 
-BEGIN = "<!-- generated from the actions: write it again with  python -m stopgap.actions.reference docs/actions.md -->"
+BEGIN = "<!-- generated from the actions: write it again with  python -m stopgap.actions.reference docs/actions -->"
 END = "<!-- end of the generated part -->"
+INDEX, BASICS = "README.md", "basics"
 _UNDO = {"yes": "can be undone", "no": "cannot be undone", "depends": "can be undone sometimes"}
+_TITLES = {
+    "aws": "AWS",
+    "http": "HTTP",
+    "haproxy": "HAProxy",
+    "nginx": "nginx",
+    BASICS: "Waiting, notes and people",
+    "runbook": "Runbooks within runbooks",
+}
 
 
-def render() -> str:
-    """Return the generated part, one section for each action that comes with stopgap."""
-    sections = [section(registry.load(name), schema) for name, schema in schemas.generate().items()]
-    return f"{BEGIN}\n\n" + "\n".join(sections) + f"\n{END}"
+def pages(folder: Path) -> dict[Path, str]:
+    """Return every page as it should be: what is there beside the generated part stays; one that is missing is made."""
+    found = {folder / f"{provider}.md": _sections(names) for provider, names in _providers().items()}
+    found[folder / INDEX] = _index()
+    return {path: renew(path.read_text() if path.exists() else _new(path), part) for path, part in found.items()}
 
 
-def renew(page: str) -> str:
-    """Return the page with its generated part replaced by the present one; ValueError when it has none."""
+def renew(page: str, part: str) -> str:
+    """Return the page with its generated part replaced; ValueError when it has none."""
     before, after = page.split(BEGIN, maxsplit=1)[0], page.split(END)[1:]
     if BEGIN not in page or not after:
         raise ValueError(f"the page has no part between {BEGIN!r} and {END!r}")
-    return before + render() + after[0]
+    return f"{before}{BEGIN}\n\n{part}\n{END}{after[0]}"
+
+
+def _providers() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in sorted(ACTIONS):
+        found.setdefault(name.split(".")[0] if "." in name else BASICS, []).append(name)
+    return found
+
+
+def _title(provider: str) -> str:
+    return _TITLES.get(provider, provider.capitalize())
+
+
+def _new(path: Path) -> str:
+    return f"# {_title(path.stem)}\n\n{BEGIN}\n\n{END}\n"
+
+
+def _sections(names: Iterable[str]) -> str:
+    return "\n".join(section(registry.load(name), schemas.describe(registry.load(name))) for name in names)
+
+
+def _index() -> str:
+    """Return a table for each provider: the action with a link to its page, its first sentence, and what kind it is."""
+    lines: list[str] = []
+    for provider, names in _providers().items():
+        lines += [f"### [{_title(provider)}]({provider}.md)", "", "| action | what it does | |", "|---|---|---|"]
+        lines += [_row(registry.load(name), f"{provider}.md") for name in names]
+        lines += [""]
+    return "\n".join(lines)
+
+
+def _row(action: type[Action], page: str) -> str:
+    sentence = " ".join((inspect.getdoc(action) or "").split()).split(". ")[0].rstrip(".")
+    return f"| [`{action.name}`]({page}#{action.name.replace('.', '')}) | {sentence} | {_kind_of(action)} |"
+
+
+def _kind_of(action: type[Action]) -> str:
+    if action.waits:
+        return "only waits"
+    return "only reads" if action.effect == "reads" else f"changes something, risk {action.risk}, {_UNDO[action.undoes]}"
 
 
 def section(action: type[Action], schema: Mapping[str, Any]) -> str:
@@ -53,16 +105,9 @@ def _kind(value: Mapping[str, Any]) -> str:
 
 
 def _facts(action: type[Action], schema: Mapping[str, Any]) -> list[str]:
-    kind = (
-        "only waits"
-        if action.waits
-        else "only reads"
-        if action.effect == "reads"
-        else f"changes something, risk {action.risk}, {_UNDO[action.undoes]}"
-    )
     outputs = "; ".join(f"`{key}`: {text}" for key, text in action.outputs.items()) or "none"
     return [
-        f"- It {kind}. Its timeout is {schema['x-default-timeout']} unless the step names one.",
+        f"- It {_kind_of(action)}. Its timeout is {schema['x-default-timeout']} unless the step names one.",
         f"- Outputs: {outputs}.",
         f"- Plan: {_sentence(action.plan)}",
         f"- Probe: {_sentence(action.probe)}",
@@ -90,7 +135,8 @@ def _rule(rule: Any) -> str:
 
 if __name__ == "__main__":
     import sys
-    from pathlib import Path
 
-    for path in map(Path, sys.argv[1:]):
-        path.write_text(renew(path.read_text()))
+    for folder in map(Path, sys.argv[1:]):
+        folder.mkdir(exist_ok=True)
+        for path, text in pages(folder).items():
+            path.write_text(text)
