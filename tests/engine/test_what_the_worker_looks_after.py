@@ -82,7 +82,7 @@ def test_a_run_that_is_cancelled_in_prefect_is_aborted(waiting: Waiting, api: Ap
     sweeper = Sweeper(api, log, SystemClock())
     sweeper()
     assert waiting.work.run().end is RunEnd.ABORTED
-    assert texts(waiting.work, "run.finished") == [f"{waiting.work.id} was cancelled in Prefect"]
+    assert texts(waiting.work, "run.finished") == [f"{waiting.work.id} was cancelled in Prefect."]
     sweeper()
     assert len(texts(waiting.work, "run.finished")) == 1
 
@@ -144,7 +144,7 @@ def test_a_run_whose_flow_runs_vanish_again_and_again_is_given_up(
     for _ in range(2):
         waiting.client.delete_flow_run(UUID(work.run().flow_run))
         Sweeper(api, log, SystemClock())()
-    assert texts(work, "run.finished") == [f"{work.id} lost its flow run in Prefect 2 times, and is given up"]
+    assert texts(work, "run.finished") == [f"{work.id} lost its flow run in Prefect 2 times, and is given up."]
     assert work.run().end is RunEnd.FAILED
 
 

@@ -1,4 +1,4 @@
-"""kill -9 of each part of a running stopgap in the middle of a step: the run ends as it would have, and its effect happened once."""
+"""Each part of a running stopgap killed or told to end in the middle of a step: the run ends as it would have, and its effect happened once."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from kubernetes import config as untyped_config
 
 from stopgap import home
 from stopgap.engine import server
+from stopgap.engine.api import Api
 from stopgap.incidents import fold
 from stopgap.incidents.model import RunEnd
 from stopgap.timeline import open as opening
@@ -110,12 +111,18 @@ class Stack:
     def has(self, run: str, kind: str, count: int = 1) -> bool:
         return sum(entry.kind == kind for entry in self.timeline.of_run(run)) >= count
 
-    def kill(self, part: str) -> None:
-        """Kill -9 every process of this home whose command line has `part`."""
+    def kill(self, part: str, number: int = signal.SIGKILL) -> None:
+        """Send a signal to every process of this home whose command line has `part`."""
         victims = [pid for pid, command in self.processes().items() if part in command]
         assert victims, f"nothing runs that is called {part}: {self.processes()}"
         for victim in victims:
-            os.kill(victim, signal.SIGKILL)
+            os.kill(victim, number)
+
+    def prefect(self) -> Api:
+        found = server.read_running(Path(self.env["STOPGAP_HOME"]))
+        assert found
+        said = found["environment"]
+        return Api(url=said["PREFECT_API_URL"], auth=said["PREFECT_API_AUTH_STRING"])
 
     def processes(self) -> dict[int, str]:
         found = {}
@@ -203,6 +210,53 @@ def test_a_child_killed_with_several_steps_in_flight_costs_nothing(stack: Stack)
     run = stack.run("grow-both", starts=2)
     stack.kill("multiprocessing.forkserver")
     _ends_well(stack, run, before, effects=2)
+
+
+@pytest.mark.parametrize(("runbook", "starts"), [("grow", 1), ("grow-both", 2)])
+def test_a_worker_that_is_told_to_end_lets_what_is_in_flight_end_and_hands_the_run_over(stack: Stack, runbook: str, starts: int) -> None:
+    before = stack.effects()
+    run = stack.run(runbook, starts=starts)
+    stack.kill("stopgap worker", signal.SIGTERM)
+    _ends_well(stack, run, before, effects=starts)
+    kinds = [entry.kind for entry in stack.timeline.of_run(run) if entry.step != "tell"]
+    assert kinds.count("step.started") == kinds.count("step.applied") == starts
+    assert "run.taken_over" not in kinds  # it was given back, not lost
+    assert "step.note" not in kinds  # and nothing was in doubt
+
+
+@pytest.mark.parametrize(("runbook", "starts"), [("grow", 1), ("grow-both", 2)])
+def test_a_run_cancelled_in_prefect_lets_what_is_in_flight_end_and_begins_nothing_more(stack: Stack, runbook: str, starts: int) -> None:
+    before = stack.effects()
+    run = stack.run(runbook, starts=starts)
+    flow_run, api = fold.find_run(stack.timeline, run).flow_run, stack.prefect()
+    user, password = api.auth.split(":", 1)
+    cancelling = {"state": {"type": "CANCELLING"}}
+    said = httpx.post(f"{api.url}/flow_runs/{flow_run}/set_state", json=cancelling, auth=(user, password), trust_env=False)
+    assert said.json()["status"] == "ACCEPT"
+    until(functools.partial(_has_ended, stack, run))
+    ended = fold.find_run(stack.timeline, run)
+    assert ended.end is (RunEnd.ABORTED if runbook == "grow" else RunEnd.DONE)  # which has only this one step
+    assert {step.id for step in ended.steps.values() if step.change} == ({"scale"} if runbook == "grow" else {"one", "two"})
+    assert not any(step.is_in_doubt for step in ended.steps.values())
+    assert stack.effects() - before == starts
+    until(lambda: api.flow_run(flow_run).has_ended)
+
+
+def test_a_run_whose_file_was_changed_meanwhile_ends_and_says_what_nobody_knows_and_the_next_one_is_of_the_new_file(stack: Stack) -> None:
+    path = stack.folder / "runbooks" / "grow.yaml"
+    run = stack.run()
+    path.write_text(RUNBOOK.replace("Add capacity", "Add more capacity"))
+    stack.kill("multiprocessing.forkserver")
+    until(functools.partial(_has_ended, stack, run))
+    (last,) = [entry for entry in stack.timeline.of_run(run) if entry.kind == "run.finished"]
+    assert f"{run} was asked for with version" in last.text
+    assert last.text.endswith(f"Nobody knows whether this happened: scale. To take back what it did:  stopgap undo {run}")
+    before = stack.effects()
+    again = stack.run()
+    _ends_well(stack, again, before)
+    ended = stack.timeline.find(f"step.finished/{again}/scale")
+    assert ended
+    assert ended.text.startswith("Add more capacity")
 
 
 def _ends_well(stack: Stack, run: str, before: int, *, effects: int = 1) -> None:

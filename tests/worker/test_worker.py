@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import signal
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.states import Cancelling, Scheduled
@@ -85,6 +91,38 @@ class Toys:
         raise AssertionError(f"the worker ended with code {started.wait()}")
 
 
+class Relay(socketserver.ThreadingTCPServer):
+    """Passes what comes on to a server, while it is open."""
+
+    daemon_threads = True
+    to: httpx.URL
+    is_open = True
+    refused = 0
+
+    def has_refused(self, count: int) -> bool:
+        return self.refused >= count
+
+
+class Passing(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        relay = cast("Relay", self.server)
+        if not relay.is_open:
+            relay.refused += 1
+            return
+        with socket.create_connection((relay.to.host, relay.to.port or 80)) as there:
+            back = threading.Thread(target=_copy, args=(there, self.request))
+            back.start()
+            _copy(self.request, there)
+            back.join()
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
 @pytest.fixture(scope="module")
 def toys(prefect_server: PrefectServer, prefect_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toys]:
     folder = tmp_path_factory.mktemp("toys")
@@ -128,6 +166,34 @@ def test_a_run_that_was_due_before_the_worker_came_is_found(toys: Toys) -> None:
     worker = toys.worker()
     until(lambda: toys.state(run) == "Completed")
     end(worker)
+
+
+def test_a_server_that_is_away_is_one_line_when_it_goes_and_one_when_it_is_back(toys: Toys) -> None:
+    run = toys.start("quick")
+    with Relay(("127.0.0.1", 0), Passing) as relay:
+        relay.to = httpx.URL(toys.env["PREFECT_API_URL"])
+        threading.Thread(target=relay.serve_forever, args=(0.05,), daemon=True).start()
+        relay.is_open = False
+        url = str(relay.to.copy_with(port=relay.server_address[1]))
+        worker = subprocess.Popen(
+            [sys.executable, HERE / "toy_worker.py", toys.folder, toys.folder / "runbooks", "0", "0", "0"],
+            env={**toys.env, "PREFECT_API_URL": url, "PREFECT_CLIENT_MAX_RETRIES": "0"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        assert worker.stdout
+        lines = []
+        for line in worker.stdout:
+            lines.append(line)
+            if "does not answer" in line:
+                until(functools.partial(relay.has_refused, relay.refused + 4))  # it looks again, and says nothing
+                relay.is_open = True
+            if "answers again" in line:
+                break
+        until(lambda: toys.state(run) == "Completed")
+        lines += end(worker).splitlines(keepends=True)
+        relay.shutdown()
+    said = "".join(lines)
+    assert said.count("Prefect's server does not answer") == said.count("Prefect's server answers again") == 1, said
+    assert "Traceback" not in said
 
 
 def test_a_killed_worker_leaves_no_process_and_its_run_goes_on_with_the_next(toys: Toys) -> None:

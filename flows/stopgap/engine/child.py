@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import inspect
+import logging
 import signal
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stopgap.engine import lease, leaving, lifeline
+from stopgap.problems import StopgapError
 from stopgap.timeline.leases import TakenOverError
 
 if TYPE_CHECKING:
@@ -18,8 +21,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from prefect import Flow
+    from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
+log = logging.getLogger("stopgap.worker")
 READY = "ready"
 
 
@@ -36,10 +41,12 @@ def serve_one(inbox: Connection) -> None:
     """Wait for one `Order`, execute it and end. Ends at once when the other end of `inbox` closes before, and dies when it closes later."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C goes to the whole terminal; the worker decides what it means for a run
     lifeline.hold(None)
+    import httpx
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        client.hello()
+        with contextlib.suppress(httpx.HTTPError):  # connecting beforehand saves time; whether the server is away is seen when it matters
+            client.hello()
         try:
             inbox.send(READY)
             order = inbox.recv()
@@ -47,8 +54,17 @@ def serve_one(inbox: Connection) -> None:
             return  # dismissed
         lifeline.hold(inbox.fileno(), on_word=leaving.asked.set)
         lease.devote(order.holder)
-        flow_run = client.read_flow_run(order.flow_run)
-        flow = _load(client, order)
+        try:
+            _carry_out(client, order)
+        except (StopgapError, httpx.HTTPError) as error:
+            said = (str(error) or type(error).__name__).splitlines()[0]
+            log.warning("the process of %s ends, and another goes on with it: %s", order.flow_run, said)
+            sys.exit(1)
+
+
+def _carry_out(client: SyncPrefectClient, order: Order) -> None:
+    flow_run = client.read_flow_run(order.flow_run)
+    flow = _load(client, order)
     if flow is not None:
         execute(flow, flow_run)
 
@@ -81,7 +97,7 @@ def load(entrypoint: str) -> Flow[..., Any]:
     return flow
 
 
-def _load(client: Any, order: Order) -> Flow[..., Any] | None:
+def _load(client: SyncPrefectClient, order: Order) -> Flow[..., Any] | None:
     """Load the flow; when it cannot be, the run fails with the reason, and nobody tries again."""
     from prefect.states import Failed
 

@@ -111,8 +111,8 @@ async def _carry_out(runbook: Runbook, parameters: dict[str, Any]) -> State[Any]
 async def _held(work: Work, flow_run: UUID, *, refusal: tuple[RunEnd, str] | None) -> State[Any]:
     """Carry a run out that is ours."""
     if refusal:
-        end = await asyncio.to_thread(journal.finished, work.timeline, work.run(), *refusal)
-        return _state(end, work.mode, refusal[1])
+        end = await asyncio.to_thread(journal.broken_off, work.timeline, work.run(), *refusal)
+        return _state(end, work.mode, await asyncio.to_thread(_last_words, work))
     if work.mode is not Mode.LIVE:
         guard.forbid_changes(allow=_prefect_address())
     stage = PrefectStage(work=work, flow_run=flow_run)

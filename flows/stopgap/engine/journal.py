@@ -54,6 +54,17 @@ def finished(timeline: Timeline, run: Run, end: RunEnd, text: str, **data: objec
     return RunEnd(done[-1].entry.data["end"])
 
 
+def broken_off(timeline: Timeline, run: Run, end: RunEnd, text: str) -> RunEnd:
+    """Journal that a run ended before its time, and what nobody knows of it; return the first end that was journalled."""
+    steps = fold.find_run(timeline, run.id).steps.values()
+    doubt = [str(step.id) for step in steps if step.is_in_doubt]
+    if doubt:
+        text += f" Nobody knows whether this happened: {', '.join(doubt)}."
+    if any(step.change for step in steps):
+        text += f" To take back what it did:  stopgap undo {run.id}"
+    return finished(timeline, run, end, text, in_doubt=doubt)
+
+
 def _released(run: Run) -> list[Draft]:
     """The rows of its locks need no care: those of a run that has ended count as free."""
     if not run.locks or run.within:

@@ -169,13 +169,7 @@ def _replace(api: Api, timeline: PostgresTimeline, run: Run) -> None:
         if lost < MOST_TURNS:
             LOG.warning("%s: its flow run is gone from Prefect; it goes on as %s", run.id, start.schedule_again(timeline, api, run))
             return
-        doubt = [str(step.id) for step in run.steps.values() if step.is_in_doubt]
-        text = f"{run.id} lost its flow run in Prefect {lost} times, and is given up{_nobody_knows(doubt)}"
-        journal.finished(timeline, run, RunEnd.FAILED, text, in_doubt=doubt)
-
-
-def _nobody_knows(doubt: list[str]) -> str:
-    return f". Nobody knows whether this happened: {', '.join(doubt)}." if doubt else ""
+        journal.broken_off(timeline, run, RunEnd.FAILED, f"{run.id} lost its flow run in Prefect {lost} times, and is given up.")
 
 
 def _may_go_on(timeline: Timeline, run: Run, gate: Gate | None, found: FlowRun) -> bool:
@@ -197,11 +191,10 @@ def _newest_gate(timeline: Timeline, run: Run) -> Gate | None:
 def _take_up_again(api: Api, timeline: PostgresTimeline, clock: Clock, run: Run, found: FlowRun) -> None:
     """A run that ended in Prefect and not on the timeline: somebody cancelled it there, or it lost its database or its process."""
     if found.state == "CANCELLED":
-        doubt = [str(step.id) for step in run.steps.values() if step.is_in_doubt]
-        journal.finished(timeline, run, RunEnd.ABORTED, f"{run.id} was cancelled in Prefect{_nobody_knows(doubt)}", in_doubt=doubt)
+        journal.broken_off(timeline, run, RunEnd.ABORTED, f"{run.id} was cancelled in Prefect.")
     elif found.turns >= MOST_TURNS:
-        text = f"{run.id} ended {found.turns} times in Prefect without coming to its end; it is given up: {found.message}"
-        journal.finished(timeline, run, RunEnd.FAILED, text)
+        text = f"{run.id} ended {found.turns} times in Prefect without coming to its end; it is given up: {found.message}."
+        journal.broken_off(timeline, run, RunEnd.FAILED, text)
     else:
         pause = min(timedelta(seconds=2 ** (found.turns - AT_ONCE)), LONGEST_PAUSE) if found.turns > AT_ONCE else timedelta(0)
         after = f" in {pause.seconds} s" if pause else ""

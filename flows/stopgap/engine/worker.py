@@ -39,6 +39,7 @@ _LOOK_EVERY = 2.0  # seconds
 _REFRESH_EVERY = timedelta(seconds=30)  # deployments made by others
 _LONGEST_BACK_OFF = 10.0  # seconds
 _NEVER = -math.inf
+_TIMELINE, _PREFECT = "the timeline", "Prefect's server"  # what may be away
 
 
 def no_sweep(_active: Collection[UUID]) -> None:
@@ -124,23 +125,21 @@ class Worker:
         try:
             await self._look(client)
         except TimelineUnreachableError as error:
-            if type(error).__name__ != self._trouble:
-                log.warning("the timeline cannot be reached; nothing is begun until it can: %s", _short(error))
-            self._trouble = type(error).__name__
+            self._say_once(_TIMELINE, "cannot be reached; nothing is begun until it can", error)
             return min(max(waited * 2, 0.5), _LONGEST_BACK_OFF)
         except (httpx.HTTPError, PrefectHTTPStatusError, OSError) as error:
-            if type(error).__name__ != self._trouble:
-                verb = "refuses" if isinstance(error, PrefectHTTPStatusError) else "does not answer"
-                log.warning("Prefect's server %s (%s); runs that are under way go on, trying again", verb, _short(error))
-            self._trouble = type(error).__name__
+            verb = "refuses" if isinstance(error, PrefectHTTPStatusError) else "does not answer"
+            self._say_once(_PREFECT, f"{verb}; runs that are under way go on, trying again", error)
             return min(max(waited * 2, 0.5), _LONGEST_BACK_OFF if self._is_ready else 1.0)
         if self._trouble:
-            log.warning(
-                "%s again",
-                "the timeline can be reached" if self._trouble == TimelineUnreachableError.__name__ else "Prefect's server answers",
-            )
+            log.warning("%s again", "the timeline can be reached" if self._trouble == _TIMELINE else "Prefect's server answers")
             self._trouble = ""
         return _LOOK_EVERY
+
+    def _say_once(self, who: str, what: str, error: Exception) -> None:
+        if who != self._trouble:
+            log.warning("%s %s (%s)", who, what, _short(error))
+        self._trouble = who
 
     async def _look(self, client: PrefectClient) -> None:
         await self._follow_runbooks()
