@@ -78,7 +78,7 @@ class Office:
             **{"url": office_answers.base(self.url, kind), **given},
             secret=Secret(variable="OFFICE_PASSWORD") if secret else None,
             application_secret=Secret(variable="OFFICE_PASSWORD") if kind == "datadog" else None,
-            settings={**office_answers.SETTINGS.get(kind, {}), **settings},
+            settings={**office_answers.settings(self.url, kind), **settings},
         )
 
     def policy(self, *sites: Site) -> Policy:

@@ -39,6 +39,11 @@ def base(url: str, kind: str) -> str:
     return url + PATHS.get(kind, f"/{kind}")
 
 
+def settings(url: str, kind: str) -> dict[str, str]:
+    """Return what policy.yaml says of a kind of service besides."""
+    return {**SETTINGS.get(kind, {}), **({"login": url} if kind == "zoom" else {})}
+
+
 def knows(authorization: str, password: str) -> bool:
     """Say whether basic authentication names the password."""
     with_user = authorization.partition("Basic ")[2]
@@ -143,6 +148,39 @@ def notify(office: Office, asked: Asked) -> Any:
     return {}
 
 
+def page_incidents(office: Office, _asked: Asked) -> Any:
+    return list(reversed(office.incidents.values()))
+
+
+def page_write(office: Office, asked: Asked) -> Any:
+    given = dict(asked.body["incident"])
+    made: dict[str, Any] = {"id": f"i{len(office.incidents) + 1}", "incident_updates": [], "shortlink": "https://stspg.io/1", "name": ""}
+    incident: dict[str, Any] = office.incidents[asked.parts[0]] if asked.parts else made
+    incident["incident_updates"].insert(0, {"body": given.pop("body"), "status": given["status"]})
+    office.components |= given.pop("components", {})
+    incident |= given
+    office.incidents[incident["id"]] = incident
+    office.count(incident["name"])
+    return (200 if asked.parts else 201), incident, {}
+
+
+def page_components(office: Office, _asked: Asked) -> Any:
+    return [{"id": name, "status": status} for name, status in office.components.items()]
+
+
+def zoom_token(_office: Office, asked: Asked) -> Any:
+    assert asked.query == {"grant_type": "account_credentials", "account_id": "a1"}
+    return {"access_token": "s3cret-of-the-office", "expires_in": 3599}
+
+
+def zoom_create(office: Office, asked: Asked) -> Any:
+    number = len(office.meetings) + 1
+    meeting = {**asked.body, "id": number, "join_url": f"https://zoom.us/j/{number}?pwd=x"}
+    office.meetings[str(number)] = meeting
+    office.count(meeting["topic"])
+    return 201, meeting, {}
+
+
 ROUTES: Sequence[tuple[str, Callable[[Office, Asked], Any]]] = [
     (r"GET /jira/rest/api/2/serverInfo", lambda office, _: {"deploymentType": office.deployment, "versionNumbers": [9, 12, 0]}),
     (r"GET /jira/rest/api/2/search(?:/jql)?", jira_search),
@@ -157,4 +195,11 @@ ROUTES: Sequence[tuple[str, Callable[[Office, Asked], Any]]] = [
     (r"POST /servicenow/api/now/table/([a-z_]+)", snow_create),
     (r"PATCH /servicenow/api/now/table/([a-z_]+)/([0-9a-f]+)", snow_change),
     (r"POST /notify", notify),
+    (r"GET /statuspage/v1/pages/p1/incidents", page_incidents),
+    (r"POST /statuspage/v1/pages/p1/incidents", page_write),
+    (r"PATCH /statuspage/v1/pages/p1/incidents/([^/]+)", page_write),
+    (r"GET /statuspage/v1/pages/p1/components", page_components),
+    (r"POST /oauth/token", zoom_token),
+    (r"GET /zoom/v2/users/me/meetings", lambda office, _: {"meetings": list(office.meetings.values())}),
+    (r"POST /zoom/v2/users/me/meetings", zoom_create),
 ]

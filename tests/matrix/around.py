@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matrix.systems import Systems
 
 COUNTED = "a server in the shape of the service"
-KINDS = {"trackers": "jira"}
+KINDS = {"trackers": "jira", "status_pages": "statuspage", "bridges": "zoom"}
 
 
 @contextlib.contextmanager
@@ -34,7 +34,7 @@ def policy(office: Office, folder: Path) -> dict[str, Any]:
     secret = {"secret": {"file": str(folder / "password")}}
     sites = {
         purpose: {
-            "default": {"kind": kind, "url": office_answers.base(office.url, kind), **secret, **office_answers.SETTINGS.get(kind, {})}
+            "default": {"kind": kind, "url": office_answers.base(office.url, kind), **secret, **office_answers.settings(office.url, kind)}
         }
         for purpose, kind in KINDS.items()
     }
@@ -59,8 +59,19 @@ def _case(arguments: Mapping[str, Any], *, effects: int, make: Any = nothing, lo
     return Case(arguments=lambda _: arguments, make=make, look=look, effects=effects, counted=COUNTED)
 
 
+def _posts(systems: Systems, name: str) -> Any:
+    found = tuple(systems.office.incidents.values())
+    return [(each["status"], len(each["incident_updates"])) for each in found if each["name"].startswith(f"{name} ")]
+
+
+def _meetings(systems: Systems, name: str) -> Any:
+    return sum(f" {name} " in each["topic"] for each in tuple(systems.office.meetings.values()))
+
+
 CASES: Mapping[str, Case] = {
     "notify.send": _case({"to": ["office"], "title": f"{NAME} is slow", "text": "It is looked after."}, effects=1, look=_told),
+    "bridge.open": _case({"title": f"{NAME} is slow"}, effects=1, look=_meetings),
+    "status.update": _case({"status": "investigating", "title": f"{NAME} is slow", "message": "We look into it."}, effects=2, look=_posts),
     "ticket.close": _case({"ticket": THING}, effects=1, make=_ticket, look=_tickets),
     "ticket.comment": _case({"ticket": THING, "text": "It is looked after."}, effects=1, make=_ticket, look=_tickets),
     "ticket.open": _case({"title": f"{NAME} is slow"}, effects=2, look=_tickets),
