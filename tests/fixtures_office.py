@@ -55,6 +55,7 @@ class Office:
     lines: list[dict[str, str]] = field(default_factory=list)
     traces: list[dict[str, Any]] = field(default_factory=list)
     value: float | None = 0.25
+    series: int = 1
     effects: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -181,6 +182,85 @@ def zoom_create(office: Office, asked: Asked) -> Any:
     return 201, meeting, {}
 
 
+def elastic(office: Office, asked: Asked) -> Any:
+    assert asked.body["query"]["bool"]["filter"][0]["range"]["@timestamp"]["gte"].startswith("now-")
+    words = asked.body["query"]["bool"]["must"][0]["query_string"]["query"]
+    found = [each for each in office.lines if words in each["message"]]
+    hits = [{"_index": "logs-1", "_source": {"@timestamp": each["time"], "message": each["message"]}} for each in found]
+    answer = {"hits": {"total": {"value": len(found), "relation": "eq"}, "hits": hits[: asked.body["size"]]}, "took": 1, "timed_out": False}
+    return 200, answer, {"x-elastic-product": "Elasticsearch", "content-type": "application/vnd.elasticsearch+json;compatible-with=8"}
+
+
+def splunk_info(_office: Office, _asked: Asked) -> Any:
+    """What the SDK reads to know which of its addresses to use."""
+    keys = '<s:key name="version">9.3.0</s:key><s:key name="instance_type">onprem</s:key>'
+    content = f'<content type="text/xml"><s:dict>{keys}</s:dict></content>'
+    spaces = 'xmlns="http://www.w3.org/2005/Atom" xmlns:s="http://dev.splunk.com/ns/rest"'
+    return 200, f"<feed {spaces}><entry><title>server-info</title>{content}</entry></feed>", {"content-type": "text/xml"}
+
+
+def splunk(office: Office, asked: Asked) -> Any:
+    search = asked.body["search"]
+    words = search.removeprefix("search ").split(" | ")[0]
+    found = [each for each in office.lines if words in each["message"]]
+    if search.endswith("| stats count"):
+        rows: list[dict[str, str]] = [{"count": str(len(found))}]
+    else:
+        rows = [{"_time": each["time"], "_raw": each["message"]} for each in found[: int(search.rpartition("| head ")[2])]]
+    return "".join(json.dumps({"preview": False, "offset": number, "result": row}) + "\n" for number, row in enumerate(rows))
+
+
+def jaeger(office: Office, asked: Asked) -> Any:
+    wants_failed = asked.query.get("tags") == '{"error":"true"}'
+    found = [each for each in office.traces if each["failed"] or not wants_failed]
+    return {"data": [_jaeger(each) for each in found if each["service"] == asked.query["service"]]}
+
+
+def _jaeger(trace: Mapping[str, Any]) -> dict[str, Any]:
+    tags = [{"key": "error", "type": "bool", "value": True}] if trace["failed"] else []
+    child = {"operationName": "sql", "startTime": 1_700_000_000_000_100, "duration": 50, "tags": tags}
+    first = {"operationName": trace["name"], "startTime": 1_700_000_000_000_000, "duration": int(trace["seconds"] * 1e6), "tags": []}
+    return {"traceID": trace["id"], "spans": [child, first], "processes": {}}
+
+
+def zipkin(office: Office, asked: Asked) -> Any:
+    wants_failed = asked.query.get("annotationQuery") == "error"
+    found = [each for each in office.traces if (each["failed"] or not wants_failed) and each["service"] == asked.query["serviceName"]]
+    return [_zipkin(each) for each in found]
+
+
+def _zipkin(trace: Mapping[str, Any]) -> list[dict[str, Any]]:
+    tags = {"error": "timed out"} if trace["failed"] else {}
+    first = {"traceId": trace["id"], "id": "1", "name": trace["name"], "timestamp": 1_700_000_000_000_000, "tags": {}}
+    child = {
+        "traceId": trace["id"],
+        "id": "2",
+        "parentId": "1",
+        "name": "sql",
+        "timestamp": 1_700_000_000_000_100,
+        "duration": 50,
+        "tags": tags,
+    }
+    return [child, {**first, "duration": int(trace["seconds"] * 1e6)}]
+
+
+def datadog(office: Office, asked: Asked) -> Any:
+    assert int(asked.query["to"]) > int(asked.query["from"])
+    if office.series == 0:
+        return {"status": "error", "error": "Rule 'scope_expr' didn't match"}
+    points = [[1.0, 9.0], [2.0, office.value], [3.0, None]]
+    one = {"metric": "m", "pointlist": points, "scope": "*"}
+    return {"status": "ok", "series": [one] * office.series if office.value is not None else [], "query": asked.query["query"]}
+
+
+def nerdgraph(office: Office, asked: Asked) -> Any:
+    assert asked.body["variables"]["account"] == 42
+    if office.series == 0:
+        return {"errors": [{"message": "NRQL Syntax Error"}]}
+    results = [{"average.duration": office.value}] * office.series
+    return {"data": {"actor": {"account": {"nrql": {"results": results}}}}}
+
+
 ROUTES: Sequence[tuple[str, Callable[[Office, Asked], Any]]] = [
     (r"GET /jira/rest/api/2/serverInfo", lambda office, _: {"deploymentType": office.deployment, "versionNumbers": [9, 12, 0]}),
     (r"GET /jira/rest/api/2/search(?:/jql)?", jira_search),
@@ -201,5 +281,12 @@ ROUTES: Sequence[tuple[str, Callable[[Office, Asked], Any]]] = [
     (r"GET /statuspage/v1/pages/p1/components", page_components),
     (r"POST /oauth/token", zoom_token),
     (r"GET /zoom/v2/users/me/meetings", lambda office, _: {"meetings": list(office.meetings.values())}),
+    (r"POST /elasticsearch/logs-\*/_search", elastic),
+    (r"GET /services/server/info/?", splunk_info),
+    (r"POST /services/search/v2/jobs/export", splunk),
+    (r"GET /jaeger/api/traces", jaeger),
+    (r"GET /zipkin/api/v2/traces", zipkin),
+    (r"GET /datadog/api/v1/query", datadog),
+    (r"POST /graphql", nerdgraph),
     (r"POST /zoom/v2/users/me/meetings", zoom_create),
 ]

@@ -140,6 +140,8 @@ def test_a_child_killed_at_any_point_costs_nothing(bench: Bench, nursery: Nurser
     assert action in CASES, f"The action {action} has no case in tests/matrix/cases.py: say there how it is tried."
     if missing := CASES[action].lacks(bench.systems):
         pytest.skip(missing)
+    if CASES[action].rare and not IS_WHOLE:
+        pytest.skip(CASES[action].rare)
     points, expected = reference(bench, nursery, action)
     points = points if IS_WHOLE else one_in_each_gap(points, registry.names().index(action))
     with ThreadPoolExecutor(1 if action in ALONE else AT_ONCE) as pool:

@@ -52,6 +52,8 @@ def ask(  # noqa: PLR0913  the parts of a request
 def body(site: Site, answer: exchange.Answer) -> Any:
     """Return the JSON of an answer; PermanentError when it is none: another server answers there."""
     found = answer.body
+    if isinstance(found, str) and len(answer.text) >= exchange.MOST:
+        raise PermanentError(f"{site.title}: the answer is longer than {exchange.MOST // 1_000_000} MB; ask for less.")
     if isinstance(found, str):
         raise PermanentError(
             f"{site.title} answers with something else than JSON; is {site.url} its address? It said: {shown(site, found)}"
