@@ -28,6 +28,7 @@ VERBS = {
     "undo": "take back what an ended run did",
     "incident": "open, show, look after and end incidents; who holds which role",
     "locks": "which run works on what; break a lock",
+    "notices": "whether the people and channels of policy.yaml can be told",
     "responder": "enrol people for the one-time codes that prove who decides",
     "timeline": "show, follow, export, verify, back up, restore",
     "deploy": "register every runbook with Prefect",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stopgap import document, schema
 from stopgap.clock import parse_duration
-from stopgap.policy import alerting, around, asking, incidents, limiting, reaching
+from stopgap.policy import alerting, around, asking, care, incidents, limiting, reaching
 from stopgap.policy.model import (
     Account,
     AccountName,
@@ -50,8 +50,8 @@ def find(start: Path) -> Path | None:
 
 
 def check(found: Document) -> tuple[Policy | None, list[Problem]]:
-    """Return the policy of a document, or None and its mistakes."""
-    problems = schema.check(found, "policy")
+    """Return the policy of a document and what to be warned of, or None and its mistakes."""
+    problems = [*schema.check(found, "policy"), *care.too_long(found)]
     problems += (
         [
             *_unknown_people(found),
@@ -66,7 +66,7 @@ def check(found: Document) -> tuple[Policy | None, list[Problem]]:
         if not problems
         else []
     )
-    return (None, problems) if problems else (_policy(found), [])
+    return (None, problems) if problems else (_policy(found), list(care.literal_secrets(found)))
 
 
 def _unknown_people(found: Document) -> Iterator[Problem]:
