@@ -46,6 +46,12 @@ def test_every_name_the_runbook_does_not_have_is_named_at_its_place(tmp_path: Pa
     ]
 
 
+def test_an_entry_of_a_step_without_a_list_is_a_mistake(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, HEAD + 'given: {"tell[0]": done}\n') == [
+        '6:9: "tell" has no list, and so no "tell[0]" [unknown-step]  write  tell:',
+    ]
+
+
 def test_a_decision_that_nobody_is_asked_for_is_a_mistake(tmp_path: Path) -> None:
     drill = HEAD + "given: {ask: skipped}\nexpect: {decisions: {ask: {decision: approve}}}\n"
     assert mistakes(tmp_path, drill) == [

@@ -105,10 +105,14 @@ def _against(found: Document, runbook: Runbook) -> Iterator[Problem]:
         )
         return
     steps = [str(each.id) for step in runbook.steps for each in (step, *step.parallel)]
+    lists = {str(step.id) for step in runbook.steps if step.for_each is not None}
     for path in _named_steps(found.data):
-        if path[-1] not in steps:
-            hint = schema.nearest(str(path[-1]), steps) or f"the steps are {schema.listed(steps, last='and')}"
-            yield found.problem(path, f'{runbook.name} has no step "{path[-1]}"', "unknown-step", hint=hint, at_key=True)
+        name, _, number = str(path[-1]).partition(".")[0].partition("[")  # behind a dot stands a step of the runbook that it runs
+        if number and name in steps and name not in lists:
+            yield found.problem(path, f'"{name}" has no list, and so no "{path[-1]}"', "unknown-step", hint=f"write  {name}:", at_key=True)
+        elif name not in steps:
+            hint = schema.nearest(name, steps) or f"the steps are {schema.listed(steps, last='and')}"
+            yield found.problem(path, f'{runbook.name} has no step "{name}"', "unknown-step", hint=hint, at_key=True)
     for name in found.data.get("parameters", {}):
         if name not in runbook.parameters:
             known = list(runbook.parameters)

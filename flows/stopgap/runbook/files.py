@@ -127,5 +127,5 @@ class Checker:
             for steps in [self._steps[name]]
             for path, data in spoken
             for step in outline.mapping(data, path[-1])
-            if step.partition(".")[0] not in steps  # behind a dot stands a step of the runbook that it runs
+            if step.partition(".")[0].partition("[")[0] not in steps  # `step[0]` of a list, `step.its_step` of a runbook that it runs
         ]
