@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     from stopgap.clock import Clock
     from stopgap.incidents.model import Incident
-    from stopgap.policy.model import Policy
+    from stopgap.policy.model import Policy, RoleName
     from stopgap.timeline.entry import Entry
     from stopgap.timeline.store import PostgresTimeline
 
 LOG = logging.getLogger("stopgap.incidents")
+_CALM = 5.0  # seconds
 _OVERLAP = timedelta(minutes=15)  # how far the clocks of two machines with one timeline may be apart
 
 
@@ -33,30 +34,43 @@ class Overseer:
     clock: Clock
     policy: Callable[[], Policy | None]
     _open: dict[str, tuple[Entry, ...]] = field(default_factory=dict, init=False)
+    _over: dict[str, int] = field(default_factory=dict, init=False)  # and how long its chain was then
+    _looked: dict[str, float] = field(default_factory=dict, init=False)  # when, by the clock that never jumps
     _read_to: datetime | None = field(default=None, init=False)
     _trouble: dict[str, str] = field(default_factory=dict, init=False)
 
     def __call__(self) -> None:
         """Look."""
-        self._read()
-        lengths = self.timeline.lengths(*self._open) if self._open else {}
-        for name, before in tuple(self._open.items()):
-            entries = before
-            if lengths.get(name, 0) != len(before):
-                entries = (*before, *self.timeline.of_chain(name, after=len(before)))
-            if _is_over(entries):
-                del self._open[name]
-                continue
-            self._open[name] = entries
-            self._look_after(name, entries)
+        found = self._read()
+        lengths = self.timeline.lengths(*found, *self._open) if found or self._open else {}
+        for name in (*self._open, *(name for name in found if name not in self._open and self._over.get(name) != lengths.get(name))):
+            self._follow(name, lengths.get(name, 0))
+        self._over = {name: length for name, length in self._over.items() if name in found}  # others are not found again
 
-    def _read(self) -> None:
+    def _follow(self, name: str, length: int) -> None:
+        """Read what is new of an incident, and look after it unless it is over; one in which nothing happens, every few seconds."""
+        entries, now = self._open.pop(name, ()), self.clock.monotonic()
+        is_same = bool(entries) and length == len(entries)
+        if is_same and now - self._looked.get(name, -_CALM) < _CALM:
+            self._open[name] = entries
+            return
+        self._looked[name] = now
+        if not is_same:
+            entries = (*entries, *self.timeline.of_chain(name, after=len(entries)))
+        if _is_over(entries):
+            self._over[name] = len(entries)
+            self._looked.pop(name, None)
+            return
+        self._open[name] = entries
+        self._look_after(name, entries)
+
+    def _read(self) -> set[str]:
+        """Return the chains in which something began lately; all of them at the beginning."""
         now = self.clock.now()
+        # After a clock was set back, new entries are dated before what was read last.
         since = self._read_to - _OVERLAP if self._read_to and self._read_to <= now else None
-        for entry in self.timeline.of_kind("incident.opened", "incident.resolved", "alert.opened", "update.drafted", since=since):
-            if entry.kind != "incident.resolved":
-                self._open.setdefault(entry.chain, ())
         self._read_to = now
+        return {entry.chain for entry in self.timeline.of_kind("incident.opened", "alert.opened", "update.drafted", since=since)}
 
     def _look_after(self, name: str, entries: tuple[Entry, ...]) -> None:
         """One incident that cannot be looked after holds up no other; what is wrong is said once."""
@@ -73,18 +87,26 @@ class Overseer:
         if incident is None or incident.is_drill or policy is None:
             return
         publishing.look_after(self.timeline, self.clock, policy, incident, entries)
-        self._page(incident, policy)
+        asked = [self._page(incident, role, key) for role, key in _pages(incident, policy, entries)]
+        if asked:
+            entries = self.timeline.of_chain(incident.id)  # the first ring follows at once
         for draft in reminding.due(incident, entries, policy, now=now):
             self.timeline.append(draft)
 
-    def _page(self, incident: Incident, policy: Policy) -> None:
-        """Have the roles paged that policy names for this severity, as long as nobody looks after the incident."""
-        if incident.acknowledged_at or incident.resolved_at:
-            return
-        for role in policy.incidents.pages.get(incident.severity, ()):
-            why = f"{incident.severity}: {incident.title}"
-            key = f"{incident.id}/{incident.severity}/{incident.reopened}/{role}"
-            paging.ask(self.timeline, incident, role=role, by="stopgap", why=why, key=key)
+    def _page(self, incident: Incident, role: RoleName, key: str) -> Entry:
+        why = f"{incident.severity}: {incident.title}"
+        return paging.ask(self.timeline, incident, role=role, by="stopgap", why=why, key=key)
+
+
+def _pages(incident: Incident, policy: Policy, entries: tuple[Entry, ...]) -> list[tuple[RoleName, str]]:
+    """Return the roles that policy has paged at this severity and that are not yet, as long as nobody looks after the incident."""
+    if incident.acknowledged_at or incident.resolved_at:
+        return []
+    roles = {
+        role: f"{incident.id}/{incident.severity}/{incident.reopened}/{role}" for role in policy.incidents.pages.get(incident.severity, ())
+    }
+    written = {entry.key for entry in entries if entry.kind == "page.asked"}
+    return [(role, key) for role, key in roles.items() if f"page.asked/{key}" not in written]
 
 
 def _is_over(entries: tuple[Entry, ...]) -> bool:
