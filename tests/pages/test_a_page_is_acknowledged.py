@@ -9,6 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
+from fixtures_browser import keep
 from fixtures_pages import rich_incident
 from stopgap.incidents import fold, paging
 from stopgap.notices import compose
@@ -74,6 +75,7 @@ def test_on_a_telephone_one_press_is_enough(desk: Desk, browse: Browse) -> None:
     with browse(width=360, scripts=False, secret="none is needed") as page:
         page.goto(desk.url + path)
         expect(page.get_by_text("<i>all</i> is slow")).to_be_visible()
+        keep(page, "acknowledge")
         page.get_by_role("button", name="I look after it (ada)").click()
         expect(page.get_by_text("Nobody is paged for it any more.")).to_be_visible()
         page.reload()

@@ -39,6 +39,8 @@ def test_it_shows_where_an_incident_stands_and_goes_on_by_itself(desk: Desk, bro
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(f"{desk.url}/incidents")
+        expect(page.get_by_role("status")).to_have_text("live")
+        keep(page, "incidents")
         page.get_by_role("link", name="Checkout is slow").click()
         expect(page.get_by_role("heading", name="Waits for ada")).to_be_visible()
         expect(page.get_by_text("+app: image: registry.example/checkout:2.4.0")).to_be_visible()

@@ -51,6 +51,9 @@ def say(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.Captur
 def test_a_task_is_added_listed_and_done_once(say: Say) -> None:
     assert say("task", "add", "INC-1", "ask the bank", "--owner", "ben", "--due", "30m")[1].startswith("T1 for ben, by ")
     assert say("task", "add", "INC-1", "look")[1] == "T2 for nobody yet: look\n"
+    shown = say("show", "INC-1")[1].splitlines()
+    assert shown[2:4] == ["task   T1 (ben): ask the bank", "task   T2 (nobody yet): look"]
+    assert shown[4].startswith("the next update is due at 20")
     assert say("task", "done", "INC-1", "T1") == (0, "ada has done T1: ask the bank\n")
     assert say("task", "done", "INC-1", "T1", "--as", "ben") == (0, "ada has done T1: ask the bank\n")
     assert say("task", "list", "INC-1") == (0, "T2\tnobody yet\topen\tlook\n")

@@ -12,15 +12,17 @@ import click
 
 from stopgap.cli import asking, examples
 from stopgap.clock import SystemClock, format_duration, format_time
-from stopgap.incidents import changes, fold, measures
+from stopgap.incidents import changes, fold, measures, paging, tasks, updates
 from stopgap.incidents.model import Stage
 from stopgap.incidents.open import open_incident
 from stopgap.policy.model import PersonId, Policy, Severity
 from stopgap.problems import ProblemsError, UsageError
+from stopgap.report import standing
+from stopgap.report.export import one_line
 from stopgap.timeline import open as timelines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from stopgap.incidents.model import Incident
     from stopgap.timeline.entry import Entry, Timeline
@@ -75,7 +77,8 @@ def show(*, incident: str, as_json: bool) -> None:
     """Show where INCIDENT stands: severity, stage, times, alerts with how often they came, runs."""
     with timelines.timeline() as timeline:
         found = fold.find_incident(timeline, incident)
-        row = {**_row(found), **_took(found), "alerts": _alerts(timeline, found), "runs": _runs(timeline, found)}
+        entries = timeline.of_chain(found.id)
+        row = {**_row(found), **_took(found), "alerts": _alerts(timeline, found), "runs": _runs(timeline, found), **_people(found, entries)}
     if as_json:
         click.echo(json.dumps(row, indent=2, ensure_ascii=False))
         return
@@ -88,6 +91,8 @@ def show(*, incident: str, as_json: bool) -> None:
         click.echo(f"alert  {alert['alert']} ({alert['source']}): {alert['state']}, came {alert['deliveries']} times")
     for run in row["runs"]:
         click.echo(f"run    {run['run']} {run['runbook']}: {run['end'] or 'goes on'}")
+    for line in _lines(row):
+        click.echo(line)
     click.echo(f"What happened:  stopgap timeline show {found.id}")
 
 
@@ -189,6 +194,31 @@ def _row(found: Incident) -> dict[str, Any]:
 
 def _hidden(found: Incident) -> Incident:
     return replace(found, title="(restricted)", firing=frozenset())
+
+
+def _people(found: Incident, entries: Sequence[Entry]) -> dict[str, Any]:
+    due = updates.due(found, updates.sent(entries), _policy().incidents, now=SystemClock().now())
+    return {
+        "next_update_due": format_time(due.at) if due else None,
+        "open_tasks": [{"task": each.id, "owner": each.owner, "text": each.text} for each in tasks.fold(entries) if each.done_at is None],
+        "paged": [
+            {"page": each.id, "role": each.role, "people": list(each.people), "acknowledged_by": each.acknowledged_by or None}
+            for each in paging.fold(entries)
+        ],
+        "files": [each.name for each in standing.attachments(entries)],
+    }
+
+
+def _lines(row: Mapping[str, Any]) -> Iterator[str]:
+    for page in row["paged"]:
+        state = f"acknowledged by {page['acknowledged_by']}" if page["acknowledged_by"] else "nobody has acknowledged"
+        yield f"page   {page['role']} ({', '.join(page['people']) or 'nobody yet'}): {state}"
+    for task in row["open_tasks"]:
+        yield f"task   {task['task']} ({task['owner'] or 'nobody yet'}): {one_line(task['text'])}"
+    for name in row["files"]:
+        yield f"file   {one_line(name)}"
+    if row["next_update_due"]:
+        yield f"the next update is due at {row['next_update_due']}"
 
 
 def _took(found: Incident) -> dict[str, Any]:

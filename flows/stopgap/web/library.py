@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stopgap.timeline.entry import Entry
     from stopgap.timeline.store import PostgresTimeline
 
-LISTED = 200  # incidents, the newest
+LISTED = 1000  # incidents, the newest
 _KEPT = 50  # chains
 
 

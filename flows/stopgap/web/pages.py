@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from stopgap.report.standing import Standing
     from stopgap.web.readers import Door
 
+OVER = 100  # incidents that are over, shown in the list
 NEWEST = 200  # entries of the timeline that a page shows
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; "
@@ -129,7 +130,7 @@ class Pages:
         return {
             "now": self.library.clock.now(),
             "open": [each for each in shown if each.resolved_at is None],
-            "over": [each for each in shown if each.resolved_at],
+            "over": [each for each in shown if each.resolved_at][:OVER],
             "listed": LISTED,
         }
 
