@@ -1,12 +1,13 @@
 """One delivery or more of each kind of source, after the vendor's page that the source's module names.
 
-None of these was recorded: they follow the documentation (`documented`). Recorded ones are Alertmanager's, in samples/, from Debian's 0.25.
+Alertmanager's were recorded, from Debian's 0.25 (samples/); the others follow the documentation (`documented`).
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -23,6 +24,11 @@ class Payload:
     @property
     def raw(self) -> bytes:
         return json.dumps(self.body).encode()
+
+
+def recorded(name: str) -> Any:
+    """What Alertmanager 0.25 really sent."""
+    return json.loads((Path(__file__).parent / "samples" / f"alertmanager-{name}.json").read_text())
 
 
 GRAFANA = {
@@ -75,6 +81,11 @@ GENERIC_FIELDS = {"each": "body.things", "key": "item.name", "status": "item.bad
 
 START = "2025-11-22T01:30:00"
 PAYLOADS = (
+    Payload(kind="alertmanager", body=recorded("01-firing-1alerts"), wanted=(("e2e80578a0a1bea3", "firing", "critical", "2026-11-21T21:35:24"),), origin="recorded"),
+    Payload(
+        kind="alertmanager", body=recorded("06-resolved-2alerts"), origin="recorded",
+        wanted=(("e2e80578a0a1bea3", "resolved", "critical", "2026-11-21T21:35:24"), ("9b04c1175bbc3f8f", "resolved", "critical", "2026-11-21T21:35:34")),
+    ),
     Payload(kind="grafana", body=GRAFANA, wanted=(("c6eadffa33fcdf37", "firing", "critical", "2021-10-12T07:51:03"),)),
     Payload(kind="datadog", body=DATADOG, wanted=(("42/host:web-1", "firing", "P2", START),)),
     Payload(kind="datadog", body={**DATADOG, "transition": "Recovered"}, wanted=(("42/host:web-1", "resolved", "P2", ""),)),

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
+import os
 import resource
+import signal
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import pytest
+from payloads import PAGERDUTY
 
-from fixtures_alerts import TOKEN, alert, group_of
+from fixtures_alerts import TOKEN, alert, group_of, serving
+from stopgap import home
+from stopgap.timeline import open as opening
+from stopgap.timeline import postgres
 from stopgap.web import bodies, connections
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fixtures_alerts import Desk
 
 
@@ -94,3 +105,43 @@ def test_how_it_is_can_be_asked(desk: Desk) -> None:
     text = desk.http.get("/metrics").text
     assert 'stopgap_deliveries_total{answer="202",source="alertmanager"} 1.0' in text
     assert 'stopgap_alerts_total{source="alertmanager",status="firing"} 1.0' in text
+
+
+def test_the_very_delivery_with_its_signature_sent_again_is_not_taken_twice(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGERDUTY_SECRET", "shared")
+    with (desk.folder / "policy.yaml").open("a") as policy:
+        policy.write("    pagerduty: {secret: {env: PAGERDUTY_SECRET}}\n")
+    body = json.dumps(PAGERDUTY).encode()
+    signature = {"X-PagerDuty-Signature": f"v1={hmac.new(b'shared', body, hashlib.sha256).hexdigest()}"}
+    answers = [desk.post(body, source="pagerduty", **signature) for _ in range(2)]
+    assert [(answer.status_code, answer.json()) for answer in answers] == [
+        (202, {"accepted": 1}),
+        (202, {"accepted": 0, "because": "it was accepted before"}),
+    ]
+    assert desk.post(body.replace(b"bump", b"jump"), source="pagerduty", **signature).status_code == 401
+
+
+def test_while_the_database_is_away_nothing_is_accepted_and_what_was_accepted_is_acted_on_afterwards(
+    alert_rules: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with home.temporary() as folder:
+        monkeypatch.setenv("STOPGAP_HOME", str(folder))
+        monkeypatch.delenv("STOPGAP_DATABASE_URL", raising=False)
+        with postgres.start(folder) as database, opening.timeline() as timeline, serving(timeline, alert_rules) as desk:
+            assert desk.post(group_of(alert(service="before"))).status_code == 202
+            (pid_file,) = (folder / "postgres").glob("[0-9]*/postmaster.pid")
+            os.kill(int(pid_file.read_text().splitlines()[0]), signal.SIGQUIT)  # as if it had been killed: no connection is ended in order
+            while pid_file.exists():
+                time.sleep(0.02)
+            refused = desk.post(group_of(alert(service="during")))
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+            assert refused.json() == {"error": "It cannot be written down now. Send it again."}
+            ready = desk.http.get("/readyz")
+            assert (ready.status_code, ready.json()["because"]) == (503, "The timeline's database cannot be reached.")
+            with postgres.start(folder):
+                assert desk.post(group_of(alert(service="during"))).status_code == 202
+                desk.settle()
+                assert desk.runs() == ["INC-1.1", "INC-2.1"]
+                assert desk.http.get("/readyz").status_code == 200
+            assert database
+    assert [record for record in caplog.records if record.exc_info and record.name.startswith("stopgap")] == []

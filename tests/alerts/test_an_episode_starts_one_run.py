@@ -7,7 +7,9 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from fixtures_alerts import RUNBOOK, alert, group_of, serving
+from payloads import DATADOG
+
+from fixtures_alerts import POLICY, RUNBOOK, alert, group_of, serving
 from fixtures_engine import Ahead
 from stopgap.alerts import storm
 from stopgap.engine import journal
@@ -19,9 +21,13 @@ from stopgap.incidents.model import RunEnd
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
     from fixtures_alerts import Desk
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+
+CHANGE = {"now": "revision 2", "after": "revision 1"}
 
 
 def finish(desk: Desk, run: str, end: RunEnd = RunEnd.DONE) -> None:
@@ -95,6 +101,56 @@ def test_an_alert_older_than_its_trigger_allows_is_proposed(desk: Desk) -> None:
     run = fold.find_run(desk.timeline, "INC-1.1")
     assert run.proposed.startswith("the alert is 20m")
     assert run.proposed.endswith("old, and expires after 10m")
+
+
+def test_a_run_that_cannot_begin_in_time_expires_with_its_trigger(desk: Desk) -> None:
+    (desk.folder / "tell.yaml").write_text(RUNBOOK.replace("cooldown: 15m", "expires: 7m"))
+    desk.tell(alert())
+    assert fold.find_run(desk.timeline, "INC-1.1").expires == 7 * MINUTE
+
+
+def test_warn_and_then_triggered_is_one_episode_that_got_worse(desk: Desk) -> None:
+    rules = "    datadog: {open: true, severities: {P2: SEV2, P1: SEV1}}\n"
+    (desk.folder / "policy.yaml").write_text(POLICY + rules)
+    (desk.folder / "tell.yaml").write_text(RUNBOOK.replace("alertmanager", "datadog").replace("alertname: HighErrorRate", "env: prod"))
+    for transition, priority in (("Warn", "P2"), ("Triggered", "P1"), ("Re-Triggered", "P1"), ("Renotify", "P1")):
+        told = {**DATADOG, "id": transition, "transition": transition, "priority": priority}
+        assert desk.post(told, source="datadog").status_code == 202
+        desk.settle()
+    assert desk.runs() == ["INC-1.1"]
+    assert str(desk.incidents()[0].severity) == "SEV1"
+    assert desk.kinds("INC-1") == ["incident.opened", "alert.opened", "run.requested", "incident.severity"]
+
+
+def test_the_recovery_that_a_run_caused_starts_nothing_even_when_the_alert_comes_back(desk: Desk) -> None:
+    desk.tell(alert())
+    run = fold.find_run(desk.timeline, "INC-1.1")
+    journal.scheduled(desk.timeline, run, "a flow run")
+    desk.timeline.append(
+        run.draft("step.started", "Go back", step="back", data={"attempt": 1, "uses": "kubernetes.rollback", "change": CHANGE})
+    )
+    desk.tell(alert(status="resolved"))  # the rollback helps before its step has ended
+    assert desk.texts("alert.resolved")[0].endswith("INC-1.1 has begun to change things, and goes on.")
+    desk.tell(alert())  # its Pods are replaced: for a moment it fires again
+    finish(desk, "INC-1.1")
+    desk.tell(alert(status="resolved"))
+    desk.tell(alert())  # and once more after the end, within the cooldown
+    desk.tell(alert(status="resolved"))
+    assert desk.runs() == ["INC-1.1"]
+    assert [incident.id for incident in desk.incidents()] == ["INC-1"]
+    assert "run.abort_asked" not in desk.kinds("INC-1")
+    assert str(desk.incidents()[0].stage) == "mitigated"
+
+
+def test_an_alert_that_cannot_be_acted_on_holds_up_no_other(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    desk.tell(alert())
+    run = fold.find_run(desk.timeline, "INC-1.1")
+    desk.timeline.append(run.draft("step.started", "an entry that nobody can read", step="back"))
+    desk.tell(alert(status="resolved"), alert(service="web"))
+    assert desk.runs() == ["INC-1.1", "INC-2.1"]
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(said) == 2
+    assert said[1].endswith("could not be acted on; it is left out")
 
 
 def test_two_receivers_that_are_told_all_at_once_in_any_order_start_one_run_each(desk: Desk) -> None:

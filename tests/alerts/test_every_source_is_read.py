@@ -6,7 +6,6 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,8 +13,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from fuzzing import FUZZED, bodies
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from payloads import ALARM, GENERIC_FIELDS, PAGERDUTY, PAYLOADS, Payload
 
 from stopgap.alerts.model import Delivery, ForbiddenError, UnreadableError
@@ -39,7 +38,7 @@ def test_what_a_vendor_documents_is_read_as_its_page_says(payload: Payload) -> N
 
 
 def test_grafanas_relative_address_is_made_whole_and_what_it_left_out_is_said() -> None:
-    payload = PAYLOADS[0]
+    payload = next(each for each in PAYLOADS if each.kind == "grafana")
     reading = READERS["grafana"].read(source("grafana"), Delivery(headers={}, body=payload.raw))
     assert reading.alerts[0].url == "https://play.grafana.org/alerting/1afz29v7z/edit"
     assert reading.remark == "Grafana left 2 alerts of this group out"
@@ -122,34 +121,6 @@ def test_a_message_of_sns_counts_only_signed_fresh_and_from_a_listed_topic(signe
     ):  # fmt: skip
         assert verdict(SigningCertURL=url) == "The certificate does not come from an address of SNS."
     assert asked == []
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=5),
-    max_leaves=15,
-)
-FUZZED = int(os.environ.get("STOPGAP_TEST_FUZZ", "600"))
-
-
-@st.composite
-def bodies(draw: st.DrawFn) -> tuple[str, dict[str, str], bytes]:
-    """Noise, any JSON, or a real body in which something was exchanged."""
-    payload = draw(st.sampled_from(PAYLOADS))
-    shape = draw(st.sampled_from(["noise", "json", "changed", "changed", "changed"]))
-    if shape == "noise":
-        return payload.kind, payload.headers, draw(st.binary(max_size=200))
-    if shape == "json":
-        return payload.kind, payload.headers, json.dumps(draw(JSON)).encode()
-    body = json.loads(payload.raw)
-    place = body
-    while isinstance(place, dict | list) and place:
-        name = draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
-        if draw(st.booleans()) or not isinstance(place[name], dict | list) or not place[name]:
-            place[name] = draw(JSON)
-            break
-        place = place[name]
-    return payload.kind, payload.headers, json.dumps(body).encode()
 
 
 @settings(max_examples=FUZZED, deadline=None, suppress_health_check=list(HealthCheck))

@@ -112,6 +112,32 @@ def test_two_runbooks_of_one_name_are_a_mistake(broken: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("other", "when", "said"),
+    [
+        (
+            "{alertname: Slow, team: web}", "",
+            "warning: an alert with alertname=Slow team=web severity=critical fits a trigger of runbooks/again.yaml equally well, and starts neither",
+        ),
+        (
+            "{severity: critical, alertname: Slow}", "",
+            "runbooks/again.yaml has the same trigger, so an alert starts neither",
+        ),
+        ("{alertname: Fast, team: web}", "", ""),
+        ("{alertname: Slow}", "", ""),
+        ("{alertname: Slow, team: web}", ", when: \"${{ alert.status == 'firing' }}\"", ""),
+    ],
+)  # fmt: skip
+def test_triggers_that_one_alert_may_fit_equally_well_are_named(broken: Path, other: str, when: str, said: str) -> None:
+    sound = BROKEN.replace("txt", "text").replace("review_every: 90d\n", "")
+    trigger = "triggers:\n  - {source: alertmanager, match: MATCH}\n"
+    broken.write_text(sound.replace("name: bro", f"{trigger.replace('MATCH', '{alertname: Slow, severity: critical}')}name: bro", 1))
+    changed = trigger.replace("MATCH", f"{other}{when}")
+    (broken.parent / "again.yaml").write_text(sound.replace("name: broken", f"{changed}name: again", 1))
+    line = f"runbooks/broken.yaml:4:5: {said} [trigger-tie]  make one of them more specific, by one more label or a condition"
+    assert [each for each in _lint()[1].splitlines() if "[trigger-tie]" in each] == ([line] if said else [])
+
+
 def test_a_drill_speaks_of_its_runbooks_steps(broken: Path) -> None:
     broken.write_text(BROKEN.replace("txt", "text").replace("review_every: 90d\n", ""), encoding="utf-8")
     drill = "apiVersion: stopgap/v1\nkind: Drill\nname: {0}\nrunbook: {0}\ntitle: Broken\ngiven: {{sya: done}}\n"

@@ -16,12 +16,14 @@ MOST_LABELS = 100
 _LONGEST_TEXT = 4_000
 _LONGEST_KEY = 200
 _LONGEST_TITLE = 200
+_BEYOND = 2**63
 
 
 def parse(body: bytes) -> Any:
-    """Read JSON; UnreadableError says what is wrong with it."""
+    """Read JSON as expressions can take it; UnreadableError says what is wrong with it."""
     try:
-        return json.loads(body, parse_constant=_refuse, parse_float=_float)
+        found = json.loads(body, parse_constant=_refuse, parse_float=_float, parse_int=_integer)
+        return _mended(found) if b"\\ud" in body or b"\\uD" in body else found
     except UnicodeDecodeError as error:
         raise UnreadableError("The body is not text in UTF-8.") from error
     except RecursionError as error:
@@ -114,6 +116,21 @@ def kind_of(value: Any) -> str:
 def _clean(value: str) -> str:
     """PostgreSQL takes neither NUL nor half of a surrogate pair."""
     return value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+
+
+def _mended(value: Any) -> Any:
+    """Some senders cut a text in the middle of a character, and leave half of a surrogate pair."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_mended(each) for each in value]
+    return {_mended(name): _mended(each) for name, each in value.items()} if isinstance(value, dict) else value
+
+
+def _integer(digits: str) -> int | float:
+    """CEL has integers of 64 bits."""
+    found = int(digits)
+    return found if -_BEYOND <= found < _BEYOND else _float(digits)
 
 
 def _refuse(constant: str) -> NoReturn:

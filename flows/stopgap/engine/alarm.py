@@ -12,7 +12,7 @@ from stopgap.alerts.model import Status
 from stopgap.clock import format_duration, format_time
 from stopgap.engine import journal
 from stopgap.incidents import fold
-from stopgap.incidents.model import IncidentId, Mode, Run, RunEnd, Stage
+from stopgap.incidents.model import LATE, IncidentId, Mode, Run, RunEnd, Stage
 from stopgap.incidents.open import open_incident, request_run
 from stopgap.policy.alerting import AlertRules
 from stopgap.policy.model import Severity
@@ -87,6 +87,7 @@ def open_episode(timeline: Timeline, clock: Clock, opening: Opening, *, pointer:
         key=opening.episode.key,
         alert=pointer,
         proposed=entry.data["why"] if entry.data["decision"] == PROPOSE else "",
+        expires=best.trigger.expires or LATE,
     )
     return episode, run
 

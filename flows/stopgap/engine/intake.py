@@ -97,14 +97,15 @@ class Intake:
                 pass
 
     def _take_safely(self, turn: Turn, last: Episode | None, word: Word) -> Episode | None:
-        """One alert that cannot be acted on must not hold up the others: a person is told."""
-        try:
-            return self._take(turn, last, word, plainly=False)
-        except TimelineUnreachableError:
-            raise
-        except Exception:
-            LOG.exception("alert %s of %s could not be acted on; its incident says so", word.alert.key, word.alert.source)
-            return self._take(turn, last, word, plainly=True)
+        """One alert that cannot be acted on must not hold up the others: a person is told. What was accepted stays on the receiver's chain."""
+        for plainly, then in ((False, "its incident says so"), (True, "it is left out")):
+            try:
+                return self._take(turn, last, word, plainly=plainly)
+            except TimelineUnreachableError:
+                raise
+            except Exception:
+                LOG.exception("alert %s of %s (%s) could not be acted on; %s", word.alert.key, word.alert.source, word.entry.key, then)
+        return None
 
     def _take(self, turn: Turn, last: Episode | None, word: Word, *, plainly: bool) -> Episode | None:
         rules, at = self.rules(), word.entry.at

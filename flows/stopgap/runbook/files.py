@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from stopgap import document, schema
 from stopgap.policy import load as policies
-from stopgap.runbook import load
+from stopgap.runbook import generic, load, ties
 from stopgap.runbook.rules import nesting, outline
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class Checker:
     _successors: list[tuple[str, Problem]] = field(default_factory=list)
     _drills: list[Document] = field(default_factory=list)
     _family: nesting.Family = field(default_factory=nesting.Family)
-    _triggers: dict[str, str] = field(default_factory=dict)  # a trigger -> the file that has it
+    _ties: ties.Ties = field(default_factory=ties.Ties)
 
     def check(self, paths: Iterable[Path]) -> list[Problem]:
         """Return every problem of these files, sorted; each once."""
@@ -58,7 +57,7 @@ class Checker:
     def _content(self, found: Document) -> list[Problem]:
         kind = load.kind_of(found.data)
         if kind == "Policy":
-            return policies.check(found)[1]
+            return [*policies.check(found)[1], *generic.check(found)]
         if kind == "Drill":
             self._drills.append(found)
             return schema.check(found, "drill")
@@ -71,20 +70,7 @@ class Checker:
         policy, more = self._policy_above(found.path)
         self._family.add(found)
         problems = load.problems_in(found, known=replace(self.known, policy=policy))
-        return problems + more + self._names_of(found) + self._ties(found)
-
-    def _ties(self, found: Document) -> list[Problem]:
-        """Two runbooks with one trigger: an alert would start neither."""
-        problems = []
-        for index, trigger in enumerate(outline.listed(found.data, "triggers")):
-            if isinstance(trigger, dict) and not found.data.get("archived"):
-                same = json.dumps({name: trigger.get(name) for name in ("source", "match", "when")}, sort_keys=True, default=str)
-                first = self._triggers.setdefault(same, found.file)
-                if first != found.file:
-                    sentence = f"{first} has the same trigger, so an alert starts neither"
-                    hint = "make one of them more specific, by one more label or a condition"
-                    problems.append(found.problem(("triggers", index), sentence, "trigger-tie", hint=hint, at_key=True))
-        return problems
+        return problems + more + self._names_of(found) + list(self._ties.check(found))
 
     def _policy_above(self, path: Path) -> tuple[Policy | None, list[Problem]]:
         folder = path.absolute().parent
