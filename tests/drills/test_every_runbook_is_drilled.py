@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import fixtures_aws_things as things
+import office_answers
 from fixtures_engine import carry_out, statuses, texts
 from stopgap.approvals.model import Answer
 from stopgap.clock import SystemClock
@@ -21,12 +22,14 @@ from stopgap.incidents.open import open_incident, request_run
 from stopgap.plan import parameters
 from stopgap.policy import load as policies
 from stopgap.runbook import load as runbooks
-from stopgap.runbook.model import Status
+from stopgap.runbook.model import Status, StepId
 from stopgap.testing import ScriptedStage
 
 if TYPE_CHECKING:
     from fixtures_aws import Cloud
     from fixtures_engine import Bench
+    from fixtures_http import Service
+    from fixtures_office import Office
     from stopgap.drills.world import World
     from stopgap.policy.model import Policy
     from stopgap.timeline.entry import Timeline
@@ -38,6 +41,7 @@ ANSWERS: dict[str, dict[str, tuple[str, Answer]]] = {
     "checkout-bad-release": {"roll_back": ("chen", Answer.APPROVE), "hold": ("chen", Answer.DONE)},
     "checkout-dependency-brownout": {"switch_off": ("ada", Answer.APPROVE)},
     "checkout-latency": {"roll_back": ("ben", Answer.APPROVE)},
+    "checkout-major-outage": {"restart": ("ada", Answer.APPROVE)},
     "checkout-reroute": {"shift": ("ada", Answer.STOP)},
     "checkout-restart": {},
     "orders-database-failover": {"fail_over": ("ada", Answer.APPROVE)},
@@ -49,13 +53,20 @@ SECOND = {"orders-database-failover": {"fail_over": ("chen", Answer.APPROVE)}}  
 
 
 @pytest.fixture
-def policy(tmp_path: Path, world: World, cloud: Cloud) -> Policy:
-    """The shipped policy, with its cluster moved to the sandbox and its account to moto, and without one-time codes."""
+def policy(tmp_path: Path, world: World, cloud: Cloud, office: Office, monkeypatch: pytest.MonkeyPatch) -> Policy:
+    """The shipped policy, with its places moved to the sandbox, to moto and to the office, and without one-time codes."""
     data = yaml.safe_load((FOLDER / "policy.yaml").read_text())
     data["clusters"] = {name: {"kubeconfig": str(world.kubeconfig), "context": "sandbox"} for name in data["clusters"]}
     files = {key: str(cloud.folder / key) for key in ("config", "credentials")}
     for account in data["accounts"].values():
         account |= {"profile": "stopgap", "endpoint_url": cloud.url, **files}
+    for purpose in ("trackers", "logs", "traces"):
+        site = data[purpose]["default"]
+        site["url"] = office_answers.base(office.url, site["kind"])
+        site["secret"] = {"env": "OFFICE_PASSWORD"}
+    data["logs"]["default"]["index"] = "logs-*"
+    data["status_pages"]["default"]["file"] = str(tmp_path / "status.html")
+    monkeypatch.setenv("ONCALL_CHAT", f"json://127.0.0.1:{office.port}/notify")
     data["approvals"]["require_code"] = False
     path = tmp_path / "shipped" / "policy.yaml"
     path.parent.mkdir()
@@ -136,6 +147,26 @@ def test_a_dry_run_of_every_runbook_plans_each_branch_and_touches_nothing(
     assert carry_out(work) is RunEnd.DONE, told(work)
     assert {str(step.id) for step in work.runbook.steps} <= set(work.run().steps)
     assert (bench.world.effects(), cloud.changes()) == (before, [])
+
+
+def test_the_outage_runbook_gathers_people_before_it_asks_and_says_afterwards_how_it_went(
+    bench: Bench, policy: Policy, office: Office, tmp_path: Path, service: Service
+) -> None:
+    service.things["checkout"] = {}
+    office.lines = [{"time": "03:00", "message": "kubernetes.labels.app:checkout AND level:error"}]
+    work = work_of(bench.timeline, policy, "checkout-major-outage", mode=Mode.LIVE, url=service.url("checkout"), patience="1s")
+    with pytest.raises(ScriptedStage.StillWaiting):
+        carry_out(work)
+    incident = work.run().incident
+    (notice,), (issue,) = office.told, office.issues.values()
+    assert notice["title"] == issue["fields"]["summary"] == f"{incident}: the checkout is down"
+    assert f"Join https://meet.jit.si/{incident.lower()}-" in notice["message"]
+    assert "orders cannot be placed" in (tmp_path / "status.html").read_text()
+    assert work.run().steps[StepId("errors")].output["count"] == 1
+    carry_out(work, restart=("ada", Answer.APPROVE))
+    assert "We keep watching" in (tmp_path / "status.html").read_text(), told(work)
+    assert len(issue["fields"]["comments"]) == 1
+    assert len(office.told) == 1
 
 
 def test_the_zone_runbook_takes_everything_back_when_it_does_not_help(

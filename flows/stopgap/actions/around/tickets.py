@@ -117,8 +117,8 @@ class TicketComment:
         return frozenset()
 
     def plan(self, context: Context) -> Change:
-        """Read the ticket, and show the comment."""
-        found = _wanted(context, connect(context, self.tracker), self.ticket, self.tracker)
+        """Read the ticket, and show the comment. A dry run of a runbook that opens the ticket itself finds none yet, and says so."""
+        found = _planned(context, self.ticket, self.tracker)
         after = {"ticket": found.key, "comment": self.text}
         return Change(summary=f"comment on {found.key}: {_first(self.text)}", now={**after, "comment": "not said"}, after=after)
 
@@ -165,8 +165,8 @@ class TicketClose:
         return frozenset()
 
     def plan(self, context: Context) -> Change:
-        """Read the ticket."""
-        found = _wanted(context, connect(context, self.tracker), self.ticket, self.tracker)
+        """Read the ticket. A dry run of a runbook that opens it itself finds none yet, and says so."""
+        found = _planned(context, self.ticket, self.tracker)
         after = {"ticket": found.key, "state": "closed"}
         if found.is_closed:
             return Change(summary=f"{found.key} is closed already", now=after, after=after)
@@ -188,6 +188,13 @@ class TicketClose:
     def undo(self, change: Change) -> Action | None:
         """How a closed ticket is opened again is different in every tracker: a human does it."""
         return None
+
+
+def _planned(context: Context, key: str | None, name: str) -> Ticket:
+    tracker = connect(context, name)
+    if key is None and context.is_dry and not tracker.find(_label(context, name)):
+        return Ticket(key="the incident's ticket", id="", title="", status="not opened yet", url="", is_closed=False)
+    return _wanted(context, tracker, key, name)
 
 
 def _wanted(context: Context, tracker: Tracker, key: str | None, name: str) -> Ticket:
