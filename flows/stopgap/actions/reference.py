@@ -26,6 +26,9 @@ _TITLES = {
     "nginx": "nginx",
     BASICS: "Waiting, notes and people",
     "runbook": "Runbooks within runbooks",
+    "bridge": "Bridges",
+    "status": "Status pages",
+    "ticket": "Tickets",
 }
 
 
