@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
@@ -12,11 +12,12 @@ import pyotp
 import pytest
 from playwright.sync_api import expect
 from prefect.client.schemas.objects import StateType
-from prefect.states import Scheduled
 
 from fixtures_browser import fill_in, keep, log_in, open_form
+from fixtures_engine import Ahead, texts
 from stopgap.approvals import codes, responders
-from stopgap.approvals import gate as gates
+from stopgap.engine.api import Api
+from stopgap.engine.sweep import Sweeper
 from stopgap.policy import load as policies
 from stopgap.policy.model import PersonId
 
@@ -37,7 +38,7 @@ steps:
     with: {deployment: checkout, replicas: 9}
     approval: {by: [incident-commander], approvers: 2}
 """
-SOON = TWO.replace("approvers: 2", "expires: 15s")
+ONE = TWO.replace(", approvers: 2", "")
 
 
 @pytest.fixture
@@ -122,16 +123,48 @@ def test_two_people_decide_while_the_change_moves(waiting: Waiting, page: Page, 
     assert bench.replicas() == 9
 
 
-@pytest.mark.parametrize("waiting", [SOON], indirect=True)
+@pytest.mark.parametrize("waiting", [ONE], indirect=True)
 def test_an_expired_question_is_shown_as_such(waiting: Waiting, page: Page, bench: Bench, prefect_server: PrefectServer) -> None:
-    gate = gates.waiting(waiting.work.entries())
-    assert gate
     log_in(page, f"{prefect_server.ui_url}/login?redirect=/runs/flow-run/{waiting.flow_run}", prefect_server.auth)
-    time.sleep(max(0.0, (gate.expires_at - datetime.now(UTC)).total_seconds()))
-    waiting.client.set_flow_run_state(waiting.flow_run, Scheduled(), force=True)  # as the sweep does
+    Sweeper(Api(url=prefect_server.api_url, auth=prefect_server.auth), bench.timeline, Ahead(timedelta(minutes=16)))()
     go_on(waiting)
     page.reload()
     expect(page.get_by_text("Expired").first).to_be_visible()
     expect(page.get_by_role("button", name="Resume")).not_to_be_visible()
     keep(page, "gate-expired")
     assert bench.replicas() == 3
+
+
+def answer_in_v2(page: Page, name: str, code: str) -> None:
+    """Fill in and send the form of Prefect's newer UI."""
+    page.get_by_role("button", name="Open menu").first.click()
+    page.get_by_role("menuitem", name="Resume").click()
+    form = page.get_by_role("dialog", name="Resume Flow Run")
+    expect(form.get_by_text("kubernetes/sandbox/shop/deployment/checkout")).to_be_visible()
+    for field, option in (("Decision", re.compile("^approve$")), ("This change", re.compile("^[0-9a-f]{16}$"))):
+        form.get_by_role("button", name=f"Select {field}").click()
+        page.get_by_role("option", name=option).click()
+    for number, text in enumerate((name, code, "seen in the newer UI")):
+        form.locator("textarea").nth(number).fill(text)
+    keep(page, "gate-v2")
+    form.get_by_role("button", name="Resume").click()
+    expect(form).not_to_be_visible()
+
+
+@pytest.mark.parametrize("waiting", [ONE], indirect=True)
+def test_prefects_newer_ui_takes_the_same_answers(waiting: Waiting, page: Page, bench: Bench, prefect_server: PrefectServer) -> None:
+    phones = Phones(bench)
+    page.goto(f"{prefect_server.ui_url}/v2/runs/flow-run/{waiting.flow_run}")
+    page.locator("input[type=password]").fill(prefect_server.auth)
+    page.keyboard.press("Enter")
+    answer_in_v2(page, "ada", phones.wrong("ada"))
+    go_on(waiting)
+    assert [text.partition(": ")[2] for text in texts(waiting.work, "gate.refused")] == [
+        "The one-time code is not the one of ada at that moment. Is the telephone's clock right?"
+    ]
+    assert bench.replicas() == 3
+    page.reload()
+    answer_in_v2(page, "ada", phones.code("ada"))
+    go_on(waiting)
+    assert waiting.state().type is StateType.COMPLETED
+    assert bench.replicas() == 9
