@@ -1,9 +1,10 @@
 """How fast alerts are answered, and whether every episode starts one run when receivers die.
 
-    python benchmarks/alerts.py [rate | crash]
+    python benchmarks/alerts.py [rate | crash | storm]
 
-`rate` posts 1,000 deliveries a second for ten seconds to one `stopgap serve`. `crash` posts 10,000 deliveries of 100 episodes, shuffled and
-repeated, through two receivers, kills one with SIGKILL on the way and starts it again. The loader runs on the same machine and takes its share.
+`rate` posts 1,000 deliveries a second for ten seconds to one `stopgap serve`. `crash` posts 10,000 deliveries of 100 episodes in a minute,
+shuffled and repeated, through two receivers, kills one with SIGKILL on the way and starts it again; the storm brake is raised. `storm` does
+the same with the brake as it is by default. The loader runs on the same machine and takes its share.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from stopgap.timeline import postgres
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from stopgap.timeline.store import PostgresTimeline
+
 RATE, SECONDS, LINKS = 1_000, 10, 48
 EPISODES, DELIVERIES = 100, 10_000
 POLICY = """\
@@ -40,8 +43,8 @@ teams: {oncall: [ada]}
 roles: {incident-commander: {holders: [ada]}}
 alerts:
   sources: {alertmanager: {open: true}}
-  storm: {incidents: 100000, window: 5m}
 """
+RAISED = "  storm: {incidents: 100000, window: 5m}\n"
 RUNBOOK = """\
 apiVersion: stopgap/v1
 kind: Runbook
@@ -56,13 +59,12 @@ steps: [{id: tell, name: Tell people, uses: note, with: {text: hello}}]
 
 
 def main() -> None:
-    what = sys.argv[1:] or ["rate", "crash"]
-    with home.temporary() as folder, tempfile.TemporaryDirectory() as rules, postgres.start(folder):
-        Path(rules, "policy.yaml").write_text(POLICY)
-        Path(rules, "tell.yaml").write_text(RUNBOOK)
-        os.environ.update(STOPGAP_HOME=str(folder), STOPGAP_RUNBOOKS=rules)
-        for name in what:
-            {"rate": rate, "crash": crash}[name]()
+    for name in sys.argv[1:] or ["rate", "crash", "storm"]:
+        with home.temporary() as folder, tempfile.TemporaryDirectory() as rules, postgres.start(folder):
+            Path(rules, "policy.yaml").write_text(POLICY + ("" if name == "storm" else RAISED))
+            Path(rules, "tell.yaml").write_text(RUNBOOK)
+            os.environ.update(STOPGAP_HOME=str(folder), STOPGAP_RUNBOOKS=rules)
+            {"rate": rate, "crash": crash, "storm": storm}[name]()
 
 
 def rate() -> None:
@@ -80,26 +82,50 @@ def rate() -> None:
 
 
 def crash() -> None:
+    with flooded() as timeline:
+        runs = timeline.of_kind("run.requested")
+        print(f"{len(runs)} runs of {len({entry.data['key'] for entry in runs})} episodes")
+
+
+def storm() -> None:
+    with flooded() as timeline:
+        (began,) = timeline.of_kind("storm.began")
+        listed = [entry for entry in timeline.of_chain(began.chain) if entry.kind == "alert.opened"]
+        opened = timeline.of_kind("alert.opened")
+        print(f"{len(timeline.of_kind('run.requested'))} runs, then {began.incident}: {began.text.splitlines()[0]}")
+        print(
+            f"it lists {len({entry.data['alert'] for entry in listed})} episodes, all incidents {len({entry.data['alert'] for entry in opened})}"
+        )
+
+
+@contextlib.contextmanager
+def flooded() -> Iterator[PostgresTimeline]:
+    """Post everything, kill a receiver meanwhile, and wait until all of it is acted on; yields the timeline."""
     bodies = [body(number % EPISODES, kind="crash") for number in range(DELIVERIES)]
     random.Random(7).shuffle(bodies)
     with contextlib.ExitStack() as stack:
         victim, first = stack.enter_context(receiver())
-        _other, second = stack.enter_context(receiver())
+        other, second = stack.enter_context(receiver())
+        before = memory(other.pid)
         asyncio.run(_crash(victim, stack, [first, second], bodies))
-        with opening.timeline() as timeline:
-            deadline = time.monotonic() + 120
-            while len(runs := [entry for entry in timeline.of_kind("run.requested") if "crash" in entry.data["key"]]) < EPISODES:
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(0.5)
-            time.sleep(8)  # a second run of any episode would have come by now
-            runs = [entry for entry in timeline.of_kind("run.requested") if "crash" in entry.data["key"]]
-            left = timeline.intake.behind(by=timedelta(0), now=datetime.now(UTC))
-    print(f"{DELIVERIES:,} deliveries of {EPISODES} episodes, one receiver killed: {len(runs)} runs, {len(left)} chains not acted on")
+        timeline = stack.enter_context(opening.timeline())
+        deadline = time.monotonic() + 120
+        while left := timeline.intake.behind(by=timedelta(0), now=datetime.now(UTC) + timedelta(hours=1)):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
+        time.sleep(8)  # a second run of any episode would have come by now
+        counted = sum(episode.deliveries for name in timeline.chains() for episode in timeline.intake.episodes_of(name))
+        print(
+            f"{DELIVERIES:,} deliveries of {EPISODES} episodes, one receiver killed; {len(left)} chains not acted on; {counted:,} counted"
+        )
+        print(f"memory of the receiver that lived: {before} MB before, {memory(other.pid)} MB after")
+        assert timeline.verify().damages == ()
+        yield timeline
 
 
 async def _crash(victim: subprocess.Popen[bytes], stack: contextlib.ExitStack, ports: list[int], bodies: list[bytes]) -> None:
-    loading = asyncio.create_task(load(ports, bodies, rate=250))
+    loading = asyncio.create_task(load(ports, bodies, rate=170))
     await asyncio.sleep(5)
     victim.send_signal(signal.SIGKILL)
     await asyncio.to_thread(victim.wait)
