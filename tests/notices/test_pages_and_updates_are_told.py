@@ -95,7 +95,7 @@ def rules(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Policy:
             OTHER: Role(name=OTHER, holders=(EVE,)),
         },
         channels=(
-            Channel(name="chat", url=recorder.json("chat")),
+            Channel(name="chat", url=recorder.json("chat"), events=frozenset(Event) - {Event.INCIDENT}),
             Channel(name="status", url=recorder.json("status"), audience="public"),
             Channel(name="vault", url=recorder.json("vault"), events=frozenset({Event.UPDATE, Event.TASK}), restricted=True),
         ),
@@ -229,3 +229,25 @@ def test_reminders_reach_the_communications_role_and_the_commander(
     checkpoint, update = "INC-1 SEV2: Shop - checkpoint", "INC-1 SEV2: Shop - an update is due"
     assert sorted(each["title"] for each in recorder.at("/ben")) == [update, checkpoint]  # he may command, as nobody does
     assert [each["title"] for each in recorder.at("/ada")] == [checkpoint]
+
+
+def test_a_channel_hears_of_incidents_of_its_severities(
+    timeline: PostgresTimeline, clock: ManualClock, recorder: Recorder, rules: Policy
+) -> None:
+    bad = Channel(name="bad", url=recorder.json("bad"), severities=frozenset({Severity.SEV1}))
+    every = Channel(name="every", url=recorder.json("every"))
+    rules = replace(rules, channels=(bad, every))
+    incident = opened(timeline)
+    go(timeline, clock, rules)
+    assert [path for path, _ in recorder.got] == ["/every"]
+    assert recorder.at("/every")[0]["message"].splitlines() == [
+        "Incident opened: Shop (SEV2)",
+        "Look after it:  stopgap incident ack INC-1",
+        "The incident: https://stopgap.example.com/incidents/INC-1",
+    ]
+    changes.grade(timeline, incident, person="ada", severity=Severity.SEV1, reason="all regions")
+    go(timeline, clock, rules)
+    assert "ada set INC-1 to SEV1, before SEV2: all regions" in [each["message"] for each in recorder.at("/bad")]
+    changes.resolve(timeline, fold.find_incident(timeline, "INC-1"), person="ada", reason="", sure=True)
+    go(timeline, clock, rules)
+    assert "ada resolved INC-1" in [each["message"] for each in recorder.at("/bad")]

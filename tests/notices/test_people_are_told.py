@@ -78,7 +78,7 @@ def receiver() -> Iterator[Receiver]:
     server.server_close()
 
 
-def policy(*channels: str, events: frozenset[Event] = frozenset(Event), ada: str = "") -> Policy:
+def policy(*channels: str, events: frozenset[Event] = frozenset(Event) - {Event.INCIDENT}, ada: str = "") -> Policy:
     return Policy(
         people={
             PersonId("ada"): Person(id=PersonId("ada"), name="Ada", notify=(ada,) if ada else ()),

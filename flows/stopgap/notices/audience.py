@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from stopgap.approvals.model import Gate
+    from stopgap.incidents.model import Incident
     from stopgap.policy.model import Channel, Person, Policy
     from stopgap.timeline.entry import Entry, Timeline
 
@@ -55,7 +56,7 @@ def targets(timeline: Timeline, policy: Policy, entry: Entry, event: Event, *, n
     for target in (*_of_people(policy, event, found, folder), *_services(policy, entry, event, folder)):
         all_of_them.setdefault(target.written, target)
     for channel in policy.channels:
-        if _hears(channel, entry, event, is_restricted=is_restricted):
+        if _hears(channel, entry, event, incident):
             all_of_them.setdefault(channel.url, Target(name=channel.name, written=channel.url, folder=folder))
     return list(all_of_them.values())
 
@@ -70,6 +71,7 @@ def people(timeline: Timeline, policy: Policy, entry: Entry, event: Event, now: 
         return _of_page(timeline, entry)
     side = Side.of(policy, timeline.of_chain(entry.chain), now=now)
     found: dict[Event, tuple[PersonId, ...]] = {
+        Event.INCIDENT: (),
         Event.UPDATE: (),
         Event.UPDATE_DUE: side.acting(policy.incidents.communications) or _commander(side),
         Event.CHECKPOINT: _commander(side),
@@ -131,10 +133,10 @@ def _services(policy: Policy, entry: Entry, event: Event, folder: Path) -> Itera
         yield Target(name=f"{role}'s service{f' ({number})' if number > 1 else ''}", written=written, folder=folder, is_service=True)
 
 
-def _hears(channel: Channel, entry: Entry, event: Event, *, is_restricted: bool) -> bool:
+def _hears(channel: Channel, entry: Entry, event: Event, incident: Incident | None) -> bool:
     is_public = event is Event.UPDATE and entry.data.get("audience") == "public"
-    if channel.audience == "public":
+    if channel.audience == "public" or is_public:
         return is_public and event in channel.events
-    if is_restricted and not channel.restricted and not is_public:
+    if incident and ((incident.restricted and not channel.restricted) or incident.severity not in channel.severities):
         return False
     return event in channel.events or event is Event.BREAK_GLASS

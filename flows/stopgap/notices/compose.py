@@ -29,6 +29,10 @@ EVENTS = {
     "responder.enrolled": Event.ENROL,
     "responder.revoked": Event.ENROL,
     "responder.guessed": Event.WRONG_CODE,
+    "incident.opened": Event.INCIDENT,
+    "incident.severity": Event.INCIDENT,
+    "incident.mitigated": Event.INCIDENT,
+    "incident.resolved": Event.INCIDENT,
     "update.sent": Event.UPDATE,
     "update.due": Event.UPDATE_DUE,
     "checkpoint.due": Event.CHECKPOINT,
@@ -134,6 +138,7 @@ def _words(timeline: Timeline, policy: Policy, entry: Entry, event: Event, run: 
 
 
 _HINTS = {
+    "incident.opened": "Look after it:  stopgap incident ack {incident}",
     "page.rung": "or type:  stopgap incident ack {incident}",
     "update.due": "Send it:  stopgap incident update {incident} --audience internal 'what is known'",
     "checkpoint.due": "Write down what was decided:  stopgap incident note {incident} '...'",

@@ -22,6 +22,7 @@ from stopgap.policy.model import (
     Policy,
     Role,
     RoleName,
+    Severity,
 )
 from stopgap.problems import ProblemsError
 
@@ -138,7 +139,9 @@ def _person(name: PersonId, value: Mapping[str, Any]) -> Person:
 def _channel(name: str, value: Mapping[str, Any]) -> Channel:
     events = frozenset(map(Event, value.get("events", list(Event))))
     audience: Literal["internal", "public"] = "public" if value.get("audience") == "public" else "internal"
-    return Channel(name=name, url=value["url"], events=events, audience=audience, restricted=value.get("restricted", False))
+    severities = frozenset(map(Severity, value.get("severities", list(Severity))))
+    restricted = value.get("restricted", False)
+    return Channel(name=name, url=value["url"], events=events, audience=audience, restricted=restricted, severities=severities)
 
 
 def _role(name: RoleName, lists: Mapping[str, list[str]]) -> Role:

@@ -188,6 +188,7 @@ class Event(enum.StrEnum):
     ROLE = "role"
     ENROL = "enrol"
     WRONG_CODE = "wrong-code"
+    INCIDENT = "incident"
     UPDATE = "update"
     UPDATE_DUE = "update-due"
     PAGE = "page"
@@ -199,7 +200,8 @@ class Event(enum.StrEnum):
 class Channel:
     """Where a team is told something. `url` may be a secret, or name where one is; see `notices.addresses`.
 
-    A public channel is told public updates and nothing else; a restricted one is told of restricted incidents too.
+    A public channel is told public updates and nothing else; a restricted one is told of restricted incidents too. Of incidents of other
+    `severities` it is told nothing.
     """
 
     name: str
@@ -207,6 +209,7 @@ class Channel:
     events: frozenset[Event] = frozenset(Event)
     audience: Literal["internal", "public"] = "internal"
     restricted: bool = False
+    severities: frozenset[Severity] = frozenset(Severity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
