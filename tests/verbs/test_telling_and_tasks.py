@@ -40,7 +40,7 @@ def say(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.Captur
     (desk.folder / "policy.yaml").write_text(PEOPLE)
 
     def said(*words: str) -> tuple[int, str]:
-        code = main.run(["incident", *words])
+        code = main.run(list(words[1:]) if words[0] == ".." else ["incident", *words])
         heard = capsysbinary.readouterr()
         return code, (heard.out + heard.err).decode(errors="replace")
 
@@ -134,6 +134,7 @@ def test_a_restricted_incident_is_listed_without_its_title_to_others(say: Say, m
     monkeypatch.setenv("STOPGAP_PERSON", "ben")
     assert "(restricted)" in (heard := say("list")[1])
     assert "mail" not in heard
+    assert "mail" not in say("..", "timeline", "show")[1]
     monkeypatch.setenv("STOPGAP_PERSON", "ada")
     assert say("restrict", "INC-1", "--reason", "theirs too") == (0, "ada restricted INC-1: theirs too\n")
     assert say("restrict", "INC-1", "--lift") == (0, "ada opened INC-1 to everybody\n")

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from stopgap.cli import asking, examples
+from stopgap.cli import asking, examples, hiding
 from stopgap.clock import SystemClock, format_duration, format_time
 from stopgap.incidents import changes, fold, measures, paging, tasks, updates
 from stopgap.incidents.model import Stage
 from stopgap.incidents.open import open_incident
-from stopgap.policy.model import PersonId, Policy, Severity
-from stopgap.problems import ProblemsError, UsageError
+from stopgap.policy.model import Severity
 from stopgap.report import standing
 from stopgap.report.export import one_line
 from stopgap.timeline import open as timelines
@@ -57,9 +55,9 @@ def list_(*, everything: bool, as_json: bool) -> None:
     with timelines.timeline() as timeline:
         names = [name for name in timeline.chains(limit=1000) if name.startswith("INC-")]
         found = [incident for name in names if (incident := fold.incident(timeline.of_chain(name)))]
-    policy, person = _policy(), PersonId(asking.me(None))
-    may = {each for role in policy.incidents.restricted for each in policy.holders(role)}
-    shown = [_hidden(each) if each.restricted and person not in may else each for each in found if everything or each.resolved_at is None]
+    shown = [each for each in found if everything or each.resolved_at is None]
+    if any(each.restricted for each in shown) and not hiding.may_read():
+        shown = [hiding.of_incident(each) for each in shown]
     if as_json:
         click.echo(json.dumps([_row(each) for each in shown], indent=2, ensure_ascii=False))
         return
@@ -101,7 +99,7 @@ def show(*, incident: str, as_json: bool) -> None:
 @as_person
 def ack(*, incident: str, by: str | None) -> None:
     """Take notice of INCIDENT: somebody looks after it now, and whom it woke is woken no more."""
-    _change(incident, lambda timeline, found: changes.acknowledge(timeline, found, person=asking.me(by), policy=_policy()))
+    _change(incident, lambda timeline, found: changes.acknowledge(timeline, found, person=asking.me(by), policy=hiding.policy()))
 
 
 @click.command(
@@ -163,14 +161,6 @@ def resolve(*, incident: str, reason: str, anyway: bool, by: str | None) -> None
 VERBS = (declare, list_, show, ack, restrict, note, severity, stage, resolve)
 
 
-def _policy() -> Policy:
-    """Return policy.yaml; without it or with a broken one people can still look after an incident."""
-    try:
-        return asking.policy()
-    except (ProblemsError, UsageError, OSError):
-        return Policy()
-
-
 def _change(name: str, change: Callable[[Timeline, Incident], Entry]) -> None:
     with timelines.timeline() as timeline:
         click.echo(change(timeline, fold.find_incident(timeline, name)).text)
@@ -192,12 +182,8 @@ def _row(found: Incident) -> dict[str, Any]:
     return {**texts, **times, "opened_by": found.opened_by, "acknowledged_by": found.acknowledged_by or None, "firing": firing}
 
 
-def _hidden(found: Incident) -> Incident:
-    return replace(found, title="(restricted)", firing=frozenset())
-
-
 def _people(found: Incident, entries: Sequence[Entry]) -> dict[str, Any]:
-    due = updates.due(found, updates.sent(entries), _policy().incidents, now=SystemClock().now())
+    due = updates.due(found, updates.sent(entries), hiding.policy().incidents, now=SystemClock().now())
     return {
         "next_update_due": format_time(due.at) if due else None,
         "open_tasks": [{"task": each.id, "owner": each.owner, "text": each.text} for each in tasks.fold(entries) if each.done_at is None],

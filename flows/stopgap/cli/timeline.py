@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from stopgap.cli import examples
+from stopgap.cli import examples, hiding
 from stopgap.problems import Exit, UsageError
 from stopgap.report.export import Format
 
@@ -49,7 +49,7 @@ def show(*, what: str | None, as_json: bool) -> None:
 
     with opening.timeline() as timeline:
         if what is None:
-            recent = timeline.recent()
+            recent = hiding.of_recent(timeline, timeline.recent())
             view.incidents_as_json(recent) if as_json else view.incidents(recent)
             return
         entries = _entries(timeline, what)
