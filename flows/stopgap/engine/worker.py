@@ -93,6 +93,7 @@ class Worker:
         self._is_ready = False
         self._trouble = ""
         self._unswept = ""
+        self._sweeping: asyncio.Task[None] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set."""
@@ -111,6 +112,8 @@ class Worker:
                 self._wake.clear()
             for task in (listening, stopping):
                 task.cancel()
+            if self._sweeping:
+                await self._sweeping
             await self._end(client)
 
     async def _wake_at(self, stop: asyncio.Event) -> None:
@@ -147,7 +150,8 @@ class Worker:
         await self._settle(client)
         await self._take_due(client)
         await self._attending.look(client, self._pool.busy)
-        await self._sweep()
+        if self._sweeping is None or self._sweeping.done():
+            self._sweeping = asyncio.create_task(self._sweep())  # beside us: a run that is due does not wait until everything was looked at
         if not self._is_ready and self._pool.has_ready:
             self._is_ready = True
             self._options.on_ready()
