@@ -35,7 +35,7 @@ OBJECT = re.compile(r"[a-z]+(?:-[a-z]+)+-\d+\b")  # an object's name in the kill
 class Office:
     """The services' state. `answers` are statuses for the next changes, which then do not happen; `hangs_up`: a change is carried out and never answered.
 
-    `is_late`: so many searches of Jira miss what is new. `effects` counts changes by the object that they name.
+    `garbage`: what every request is answered with. `is_late`: so many searches of Jira miss what is new. `effects` counts changes by the object that they name.
     """
 
     port: int = 0
@@ -44,6 +44,7 @@ class Office:
     retry_after: str = ""
     hangs_up: bool = False
     is_late: int = 0
+    garbage: str | None = None
     deployment: str = "Server"
     issues: dict[str, dict[str, Any]] = field(default_factory=dict)
     records: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -118,6 +119,8 @@ class _Answer(BaseHTTPRequestHandler):
                 self._send(office.answers.pop(0), {"message": f"not now; you sent {PASSWORD}"}, {"retry-after": office.retry_after})
                 return
             status, answer, headers = self._route(office, heard, parse_qs(query), _body(self.headers.get("content-type", ""), text))
+        if office.garbage is not None:
+            status, answer, headers = 200, office.garbage, {"x-elastic-product": "Elasticsearch"}
         if may_change and office.hangs_up:
             self.connection.shutdown(socket.SHUT_RDWR)
             return

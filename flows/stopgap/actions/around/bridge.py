@@ -79,11 +79,13 @@ class _Zoom:
         self._context, self._site = context, site
         self._token = ""
 
+    @web.understood()
     def find(self, word: str) -> str:
         """Return the link of a meeting whose agenda has the word, empty when there is none."""
         found = self._call("GET", params={"type": "scheduled", "page_size": "300"})["meetings"]
         return next((str(each["join_url"]) for each in found if word in str(each.get("agenda", "")).split()), "")
 
+    @web.understood(changes=True)
     def open(self, title: str) -> str:
         """Schedule a meeting that begins now; a meeting that is not scheduled cannot be found again."""
         agenda = f"stopgap {sites.label(self._context, self._site)} {sites.mark(self._context)}"

@@ -42,6 +42,7 @@ class _Pool:
         """It keeps no connection."""
 
 
+@web.understood()
 def ask(context: Context, site: Site, query: str, last: timedelta) -> float | None:
     """Return the newest value of the query's one series, None when it has none."""
     from datadog_api_client import ApiClient, Configuration

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stopgap.policy.around import Site
 
 
+@web.understood()
 def search(context: Context, site: Site, query: str, *, last: timedelta, limit: int) -> Found:
     """Search an index in Lucene's query language, the newest first."""
     time = site.settings.get("time", "@timestamp")

@@ -56,6 +56,7 @@ def find(context: Context, place: str, service: str, *, last: timedelta) -> Trac
     return Traces(slowest=sorted(known.values(), key=lambda each: -each.seconds), failing=tuple(failed.values())[:NEWEST], link=link)
 
 
+@web.understood()
 def _jaeger(context: Context, site: Site, service: str, last: timedelta, more: dict[str, str]) -> list[Trace]:
     now = context.clock.now().timestamp()
     begins, ends = (str(int(moment * 1_000_000)) for moment in (now - last.total_seconds(), now))
@@ -65,6 +66,7 @@ def _jaeger(context: Context, site: Site, service: str, last: timedelta, more: d
     return [_of_jaeger(site, each) for each in traces or []]
 
 
+@web.understood()
 def _zipkin(context: Context, site: Site, service: str, last: timedelta, more: dict[str, str]) -> list[Trace]:
     ends = str(int(context.clock.now().timestamp() * 1000))
     params = {"serviceName": service, "lookback": str(int(last.total_seconds() * 1000)), "endTs": ends, "limit": str(NEWEST), **more}

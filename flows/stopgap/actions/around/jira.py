@@ -67,6 +67,7 @@ class JiraTracker:
         written = self._site.settings.get("settle")
         return clock.parse_duration(written).total_seconds() if written else SETTLES
 
+    @web.understood()
     def find(self, *labels: str, is_open: bool = False) -> tuple[Ticket, ...]:
         """Search, the oldest first."""
         parts = [f"project = {_quoted(self._site.settings['project'])}", *(f"labels = {_quoted(label)}" for label in labels)]
@@ -76,10 +77,12 @@ class JiraTracker:
         )
         return tuple(self._ticket(each) for each in found["issues"])
 
+    @web.understood()
     def read(self, key: str) -> Ticket:
         """Return the ticket with this key."""
         return self._ticket(self._call(lambda jira: jira.issue(key, fields=FIELDS).raw))
 
+    @web.understood(changes=True)
     def open(self, *, title: str, text: str, labels: tuple[str, str]) -> Ticket:
         """Create an issue."""
         fields = {
@@ -92,6 +95,7 @@ class JiraTracker:
         made = self._call(lambda jira: jira.create_issue(fields=fields, prefetch=False).raw, changes=True)
         return self._ticket({**made, "fields": {"summary": title, "labels": list(labels)}})
 
+    @web.understood()
     def has_said(self, ticket: Ticket, mark: str) -> bool:
         """Look through the newest comments."""
         newest = self._call(lambda jira: [each.body for each in jira.comments(ticket.key, max_results=100, order_by="-created")])
@@ -101,6 +105,7 @@ class JiraTracker:
         """Add a comment."""
         self._call(lambda jira: jira.add_comment(ticket.key, text), changes=True)
 
+    @web.understood()
     def close(self, ticket: Ticket, text: str) -> None:
         """Move it to the status that closes it, and say why."""
         ways = self._call(lambda jira: jira.transitions(ticket.key))
@@ -139,17 +144,19 @@ class JiraTracker:
         )
 
 
+@web.understood()
 def _connect(context: Context, site: Site) -> JIRA:
     from jira import JIRA
 
     found = sites.secret(site)
     access: dict[str, Any] = {"basic_auth": (site.user, found)} if site.user else {"token_auth": found}
-    made = JIRA(server=site.url, get_server_info=False, max_retries=0, **access)
+    made = JIRA(server=site.url, get_server_info=False, max_retries=0, logging=False, **access)
     session = made._session  # noqa: SLF001  the library has no other way to say how it sends
     session.trust_env = False  # neither a proxy nor a .netrc of the user
     for scheme in ("http://", "https://"):
         session.mount(scheme, Carrier(context, site))
-    made.deploymentType = str(made.server_info().get("deploymentType", ""))
+    # The library's own `server_info` asks nine times, a second apart, when the answer makes no sense.
+    made.deploymentType = str(made._get_json("serverInfo").get("deploymentType", ""))  # noqa: SLF001
     return made
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 QUERY = "query($account: Int!, $nrql: Nrql!) { actor { account(id: $account) { nrql(query: $nrql, timeout: 10) { results } } } }"
 
 
+@web.understood()
 def ask(context: Context, site: Site, query: str) -> float | None:
     """Return the one number of the NRQL's one result, None when it is null; NRQL says itself how far it looks back (SINCE)."""
     try:

@@ -27,6 +27,7 @@ class ServiceNow:
         self._table = site.settings.get("table", "incident")
         self._done = site.settings.get("done", RESOLVED)
 
+    @web.understood()
     def find(self, *labels: str, is_open: bool = False) -> tuple[Ticket, ...]:
         """Return the records with these labels, the oldest first."""
         fields = ("correlation_id", "correlation_display")
@@ -34,6 +35,7 @@ class ServiceNow:
         query += [f"stateNOT IN{','.join(sorted(self._closed))}"] if is_open else []
         return tuple(map(self._ticket, self._list(self._table, "^".join([*query, "ORDERBYsys_created_on"]), FIELDS)))
 
+    @web.understood()
     def read(self, key: str) -> Ticket:
         """Return the record with this number."""
         found = self._list(self._table, f"number={key.replace('^', '')}", FIELDS)
@@ -41,20 +43,24 @@ class ServiceNow:
             raise PermanentError(f"{self._site.title} has no {self._table} {key}.")
         return self._ticket(found[0])
 
+    @web.understood(changes=True)
     def open(self, *, title: str, text: str, labels: tuple[str, str]) -> Ticket:
         """Insert a record."""
         values = {"short_description": title, "description": text, "correlation_id": labels[0], "correlation_display": labels[1]}
         return self._ticket(self._call("POST", self._table, json=values)["result"])
 
+    @web.understood()
     def has_said(self, ticket: Ticket, mark: str) -> bool:
         """Look through the work notes."""
         query = f"element_id={ticket.id}^element=work_notes^valueLIKE{mark}"
         return bool(self._list("sys_journal_field", query, "sys_id"))
 
+    @web.understood(changes=True)
     def comment(self, ticket: Ticket, text: str) -> None:
         """Add a work note, which the people who report to the table do not see."""
         self._call("PATCH", f"{self._table}/{ticket.id}", json={"work_notes": text})
 
+    @web.understood(changes=True)
     def close(self, ticket: Ticket, text: str) -> None:
         """Set the state that policy.yaml calls done."""
         code = self._site.settings.get("close_code", "Solution provided")

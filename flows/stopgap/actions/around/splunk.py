@@ -29,6 +29,7 @@ COMMANDS = frozenset(
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
+@web.understood()
 def search(context: Context, site: Site, query: str, *, last: timedelta, limit: int) -> Found:
     """Search in SPL, the newest first, and count."""
     refuse(query)

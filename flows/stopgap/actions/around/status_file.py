@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stopgap.actions import guard
+from stopgap.actions.around import web
 from stopgap.actions.around.board import Post
 from stopgap.actions.contract import PermanentError, TemporaryError
 
@@ -34,14 +35,17 @@ class StatusFile:
         self._context, self._site = context, site
         self._path = site.file or Path()
 
+    @web.understood()
     def read(self, label: str) -> Post:
         """Return the incident's newest post."""
         return next((self._post(each) for each in self._load()["posts"] if each["label"] == label), Post())
 
+    @web.understood()
     def components(self, names: tuple[str, ...]) -> Mapping[str, str]:
         """Return how they are; one that was never named is operational."""
         return {name: self._load()["components"].get(name, "operational") for name in names}
 
+    @web.understood()
     def write(self, post: Post, update: Update) -> Post:
         """Write the page again, with the update on top of its post."""
         if self._context.is_dry:

@@ -23,11 +23,13 @@ class Statuspage:
     def __init__(self, context: Context, site: Site) -> None:
         self._context, self._site = context, site
 
+    @web.understood()
     def read(self, label: str) -> Post:
         """Return the newest incident of the page that carries the label; the list's first page has the newest hundred."""
         ours = [each for each in self._call("GET", "incidents", params={"limit": "100"}) if _metadata(each).get("incident") == label]
         return _post(ours[0]) if ours else Post()
 
+    @web.understood()
     def components(self, names: tuple[str, ...]) -> Mapping[str, str]:
         """Read the components, by the names that policy.yaml gives them."""
         for name in names:
@@ -40,6 +42,7 @@ class Statuspage:
             raise PermanentError(f"{self._site.title} has no component with the id that policy.yaml gives for {', '.join(gone)}.")
         return {name: found[self._site.components[name]] for name in names}
 
+    @web.understood(changes=True)
     def write(self, post: Post, update: Update) -> Post:
         """Create the incident, or update it."""
         components = {self._site.components[name]: status for name, status in update.components.items()}

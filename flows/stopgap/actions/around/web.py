@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from stopgap.actions import exchange
 from stopgap.actions.around import site as sites
@@ -12,11 +13,13 @@ from stopgap.actions.contract import InDoubtError, PermanentError, TemporaryErro
 from stopgap.redact import Redaction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from stopgap.actions.contract import Context
     from stopgap.policy.around import Site
 
+P = ParamSpec("P")
+T = TypeVar("T")
 LONGEST_READ = 10.0  # seconds
 SAID = 300  # characters of an answer that an error shows
 FORBIDDEN, BUSY, SERVER_ERRORS, BAD = {401, 403}, {408, 425, 429}, 500, 300
@@ -59,6 +62,29 @@ def body(site: Site, answer: exchange.Answer) -> Any:
             f"{site.title} answers with something else than JSON; is {site.url} its address? It said: {shown(site, found)}"
         )
     return found
+
+
+def understood(*, changes: bool = False) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Turn an answer of another shape than the service's into an error of the contract; for a method of what has a `_site`, or f(context, site, ...).
+
+    `changes`: when it cannot be read, the change may have happened all the same.
+    """
+
+    def around(work: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(work)
+        def carried(*args: P.args, **more: P.kwargs) -> T:
+            try:
+                return work(*args, **more)
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                site: Any = getattr(args[0], "_site", None) or args[1]
+                said = f"{site.title} answered with something else than its API says ({type(error).__name__}: {shown(site, str(error))})."
+                if changes:
+                    raise InDoubtError(f"{said} It may have happened all the same.") from error
+                raise PermanentError(said) from error
+
+        return carried
+
+    return around
 
 
 def shown(site: Site, text: str) -> str:
