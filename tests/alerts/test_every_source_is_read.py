@@ -123,6 +123,7 @@ def test_a_message_of_sns_counts_only_signed_fresh_and_from_a_listed_topic(signe
     assert asked == []
 
 
+@pytest.mark.timeout(7200)
 @settings(max_examples=FUZZED, deadline=None, suppress_health_check=list(HealthCheck))
 @given(bodies())
 def test_whatever_is_posted_is_read_or_refused_with_a_sentence(case: tuple[str, dict[str, str], bytes]) -> None:

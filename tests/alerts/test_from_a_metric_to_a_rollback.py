@@ -72,11 +72,11 @@ steps:
     name: Go back to the release before
     uses: kubernetes.rollback
     with: {{deployment: checkout, namespace: "${{{{ params.namespace }}}}"}}
-    timeout: 1m
+    timeout: 2m
     approval: {{by: [incident-commander]}}
     verify:
       uses: prometheus.wait
-      with: {{query: '{METRIC}{{namespace="${{{{ params.namespace }}}}"}}', below: 0.01, within: 1m, every: 1s}}
+      with: {{query: '{METRIC}{{namespace="${{{{ params.namespace }}}}"}}', below: 0.01, within: 2m, every: 1s}}
 """
 WHOLE = [
     "incident.opened", "alert.opened", "run.requested", "run.scheduled", "run.started", "gate.asked", "gate.decided", "step.started", "step.finished",
@@ -125,7 +125,7 @@ class Watched:
 
     def entry_of(self, kind: str) -> Entry:
         """Wait for the first entry of a kind."""
-        ends = time.monotonic() + 90
+        ends = time.monotonic() + 150
         while not (found := [entry for entry in self.entries() if entry.kind == kind]):
             assert time.monotonic() < ends, [f"{entry.kind} {entry.text}" for entry in self.entries()]
             time.sleep(0.1)
