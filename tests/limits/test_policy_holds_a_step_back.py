@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from stopgap.plan import limits
 from stopgap.policy import load
 from stopgap.policy.model import Account, AccountName, Freeze, Limits, Policy
 from stopgap.problems import ProblemsError
+from stopgap.timeline import open as opening
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,6 +103,7 @@ def test_what_would_change_nothing_is_stopped_by_no_number() -> None:
     limits.check(Policy(limits=Limits(max_replicas=5)), action, same, step="it", moment=limits.Moment(now=NOON))
 
 
+ONE = "steps:\n  - {{id: grow, uses: kubernetes.scale, with: {{deployment: {name}, replicas: 2}}}}\n"
 STEPS = """\
 steps:
   - {id: first, name: First, uses: kubernetes.scale, with: {deployment: checkout, replicas: 6}, on_failure: continue}
@@ -117,6 +121,32 @@ def test_the_pace_counts_the_steps_of_all_runs(bench: Bench) -> None:
         'First: Step "first" would be one too many: 2 changing steps began within the last hour, and limits.steps_per_hour in policy.yaml allows 2.'
     )
     assert bench.replicas() == 7
+
+
+def test_of_members_that_begin_together_no_more_begin_than_the_pace_allows(bench: Bench) -> None:
+    names = [f"shop-{number}" for number in range(6)]
+    for name in names:
+        bench.deploy(name)
+    members = "".join(
+        f"      - {{id: {name.replace('-', '_')}, uses: kubernetes.scale, with: {{deployment: {name}, replicas: 2}}}}\n" for name in names
+    )
+    bench.policy = replace(bench.policy, limits=Limits(steps_per_hour=2))
+    work = bench.work("steps:\n  - id: all\n    parallel:\n" + members)
+    assert carry_out(work) is RunEnd.FAILED
+    assert sorted(bench.replicas(name) for name in names) == [1, 1, 1, 1, 2, 2]
+
+
+def test_of_runs_that_begin_together_no_more_begin_than_the_pace_allows(bench: Bench) -> None:
+    names = [f"shop-{number}" for number in range(4)]
+    bench.policy = replace(bench.policy, limits=Limits(steps_per_hour=1))
+    for name in names:
+        bench.deploy(name)
+    works = [bench.work(ONE.format(name=name)) for name in names]
+    with ThreadPoolExecutor(len(works)) as pool, ExitStack() as stack:
+        apart = [replace(work, timeline=stack.enter_context(opening.timeline())) for work in works]
+        ends = list(pool.map(carry_out, apart))
+    assert sorted(map(str, ends)) == ["done", "failed", "failed", "failed"]
+    assert sorted(bench.replicas(name) for name in names) == [1, 1, 1, 2]
 
 
 def test_a_limit_that_came_while_a_gate_was_open_holds_right_before_the_step_acts(bench: Bench) -> None:

@@ -43,7 +43,7 @@ def plan(work: Work, part: Part, action: Action) -> Change:
 def make(work: Work, part: Part, action: Action, change: Change) -> None:
     """Make one attempt. Afterwards the journal says: applied and verified, failed, to be tried again, or in doubt."""
     step = part.step
-    number = work.started(step, action, change)
+    number = pace.start(work, step, action, change)
     context = work.context(mark=work.mark(step.id, number), within=step.timeout or action.default_timeout)
     try:
         outcome = action.apply(context, change)

@@ -10,8 +10,9 @@ from stopgap.incidents.model import Mode
 from stopgap.plan import limits
 
 if TYPE_CHECKING:
+    from stopgap.actions.contract import Action
     from stopgap.engine.work import Work
-    from stopgap.runbook.model import StepId
+    from stopgap.runbook.model import Step, StepId
     from stopgap.timeline.entry import Entry
 
 
@@ -20,6 +21,18 @@ def moment(work: Work, step: StepId) -> limits.Moment:
     if work.mode is not Mode.LIVE:
         return limits.Moment(now=work.clock.now())
     return limits.Moment(now=work.clock.now(), begun=lambda: _begun(work, step))
+
+
+def start(work: Work, step: Step, action: Action, change: Change) -> int:
+    """Journal that an attempt begins; return its number. LimitError when it would be one too many.
+
+    Where policy limits the pace, one counts and begins at a time, so that of several that begin together each counts those before it.
+    """
+    if work.mode is not Mode.LIVE or work.policy.limits.steps_per_hour is None or action.effect != "changes":
+        return work.started(step, action, change)
+    with work.timeline.locks.turn():
+        limits.check(work.policy, action, change, step=step.id, moment=moment(work, step.id))
+        return work.started(step, action, change)
 
 
 def _begun(work: Work, step: StepId) -> int:

@@ -184,6 +184,13 @@ class MemoryLocks:
         self._timeline = timeline
         self._lock = threading.Lock()
         self._rows: dict[tuple[str, str], Lock] = {}
+        self._counting = threading.Lock()
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Be the only one who counts what begins."""
+        with self._counting:
+            yield
 
     def take(self, run: str, targets: Collection[str]) -> tuple[Lock, ...]:
         """Take all of these targets or none. Returns what stands in the way, empty when they are ours."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
 
@@ -34,6 +35,9 @@ class Locks(Protocol):
 
     def release(self, run: str, targets: Collection[str]) -> None:
         """Give back what this run holds of these targets; harmless for what it does not hold."""
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Be the only one, of all processes, who counts what begins; given back when the block ends or its process dies."""
 
     def of_all(self) -> tuple[Lock, ...]:
         """Return every lock and every wait, by target, the holder first."""

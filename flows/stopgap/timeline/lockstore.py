@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, exists, insert, literal, select, text
@@ -11,7 +13,7 @@ from stopgap.timeline import locks, tables
 from stopgap.timeline.locks import Lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
     from contextlib import AbstractContextManager
 
     from sqlalchemy import ColumnElement, Connection
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from stopgap.clock import Clock
 
 _ALL_LOCKS = 7_021_818  # an advisory lock of ours
+_COUNTING = 7_021_819  # and another
 _COLUMNS = tables.lock.c
 
 
@@ -28,6 +31,7 @@ class PostgresLocks:
     def __init__(self, connected: Callable[[], AbstractContextManager[Connection]], clock: Clock) -> None:
         self._connected = connected
         self._clock = clock
+        self._counting = threading.Lock()
 
     def take(self, run: str, targets: Collection[str]) -> tuple[Lock, ...]:
         """Take all of these targets or none. Returns what stands in the way, empty when they are ours."""
@@ -52,6 +56,13 @@ class PostgresLocks:
         """Give back what this run holds of these targets; harmless for what it does not hold."""
         with self._connected() as connection:
             connection.execute(delete(tables.lock).where(_COLUMNS.run == run, _COLUMNS.target.in_(targets), _COLUMNS.is_held))
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Be the only one who counts what begins: first of this process, so that those who wait hold one connection, then of all."""
+        with self._counting, self._connected() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _COUNTING})
+            yield
 
     def of_all(self) -> tuple[Lock, ...]:
         """Return every lock and every wait, by target, the holder first."""
