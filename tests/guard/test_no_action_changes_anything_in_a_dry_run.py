@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -40,9 +41,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         yield made
 
 
-def made(bench: Bench, number: int, action: str) -> dict[str, Any]:
+def made(bench: Bench, action: str) -> dict[str, Any]:
     """Set up what the action would change."""
-    name = f"{slug(action)}-{number}"
+    name = f"{slug(action)}-{secrets.randbelow(9_000_000) + 1_000_000}"  # others use the same cluster at the same time
     thing = CASES[action].make(bench.systems, name) or "none"
     return {"action": action, "path": str(bench.runbooks[action].path), "parameters": {"name": name, "thing": thing}}
 
@@ -55,14 +56,17 @@ def looked(bench: Bench, asked: list[dict[str, Any]]) -> list[Any]:
 def said(bench: Bench) -> dict[str, dict[str, str]]:
     """What every action did in one guarded process; the systems were set up before, and heard nothing since that may change anything."""
     with ThreadPoolExecutor(8) as pool:
-        asked = list(pool.map(lambda each: made(bench, *each), enumerate(bench.runbooks)))
+        asked = list(pool.map(lambda action: made(bench, action), bench.runbooks))
     before, looks = bench.systems.effects(), looked(bench, asked)
     done = subprocess.run(
         [sys.executable, str(CHILD), str(bench.policy)], input=json.dumps(asked), capture_output=True, text=True, timeout=200, check=False
     )
+    after, now = bench.systems.effects(), looked(bench, asked)
+    for each in asked:
+        CASES[each["action"]].remove(bench.systems, each["parameters"]["name"])
     assert done.returncode == 0, done.stderr
-    assert bench.systems.effects() == before, "requests that may change something arrived"
-    assert looked(bench, asked) == looks
+    assert after == before, "requests that may change something arrived"
+    assert now == looks
     assert bench.systems.cloud.calls, "AWS was read"
     assert bench.systems.web.asked, "HTTP was read"
     found: dict[str, dict[str, str]] = json.loads(done.stdout)
