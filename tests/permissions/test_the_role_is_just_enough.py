@@ -56,6 +56,16 @@ def test_a_role_names_the_very_objects_and_merges_what_is_about_the_same(tmp_pat
     assert permissions.of([runbook(tmp_path, "shop")], optional=True).lost == []
 
 
+def test_what_a_runbook_within_a_runbook_needs_is_in_the_role(tmp_path: Path) -> None:
+    within = runbook(tmp_path, "shop")
+    path = tmp_path / "policy.yaml"
+    path.write_text("apiVersion: stopgap/v1\nkind: Policy\npeople: {ada: {name: Ada}}\nroles: {incident-commander: {holders: [ada]}}\n")
+    outer = tmp_path / "outer.yaml"
+    head = RUNBOOK.partition("steps:")[0].format(namespace="shop").replace("name: a-test", "name: outer")
+    outer.write_text(head + "steps:\n  - {id: inner, uses: runbook.run, with: {runbook: a-test}}\n")
+    assert permissions.of([load.load(outer)]) == permissions.of([within])
+
+
 def account(place: Place, folder: Path) -> Policy:
     """A service account of the namespace, bound to the Role `night`, as the policy's credentials."""
     subject = {"kind": "ServiceAccount", "name": "default", "namespace": place.namespace}

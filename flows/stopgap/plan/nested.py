@@ -50,8 +50,8 @@ def find(parent: Runbook, name: str, *, above: tuple[str, ...] = ()) -> Runbook:
     """Return the runbook that a step of `parent` names; PermanentError when it, or one that it runs itself, is not there or may not run there."""
     policy = policies.find(parent.path.parent)
     folder = policy.parent if policy else home.runbooks_folder()
-    named = [path for path in load.files(folder) if f"name: {name}" in path.read_text(errors="replace")]
-    found = next((each for path in named if (each := _sound(path)) and each.name == name), None)
+    likely = [path for path in load.files(folder) if f"name: {name}" in path.read_text(errors="replace")]
+    found = next((each for path in likely if (each := _sound(path)) and each.name == name), None)
     if found is None:
         raise PermanentError(f'There is no runbook "{name}" without mistakes in {folder}. See  stopgap lint {folder}')
     if name in {parent.name, *above}:
@@ -61,7 +61,7 @@ def find(parent: Runbook, name: str, *, above: tuple[str, ...] = ()) -> Runbook:
         raise PermanentError(f"{name} would be run {len(above)} runbooks deep: {' > '.join([*above, name])}. The deepest is {DEEPEST}.")
     if found.archived:
         raise PermanentError(f"Runbook {name} is archived and never runs.")
-    for inner in _inner(found.steps):
+    for inner in named(found.steps):
         find(found, inner, above=(*above, name))
     secret = [each.name for each in found.parameters.values() if each.secret]
     if secret:
@@ -69,10 +69,10 @@ def find(parent: Runbook, name: str, *, above: tuple[str, ...] = ()) -> Runbook:
     return found
 
 
-def _inner(steps: Iterable[Step]) -> Iterator[str]:
-    """Yield the runbooks that these steps run; lint has seen that their names are written out."""
+def named(steps: Iterable[Step]) -> Iterator[str]:
+    """Yield the names of the runbooks that these steps run; lint has seen that their names are written out."""
     for step in steps:
-        yield from _inner(step.parallel)
+        yield from named(step.parallel)
         if step.call and step.call.uses == nested.RUN:
             yield str(step.call.arguments.get("runbook"))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stopgap.actions import permissions, registry
+from stopgap.plan import nested
 
 if TYPE_CHECKING:
     from stopgap.runbook.model import Call, Runbook, Step
@@ -26,13 +27,24 @@ class Needs:
 
 
 def of(runbooks: Iterable[Runbook], *, optional: bool = False) -> Needs:
-    """Return the smallest permissions with which these runbooks run; with `optional` also those without which less is said or seen."""
+    """Return the smallest permissions with which these runbooks, and those that they run, run; with `optional` also those without which less is said or seen."""
     needs = Needs()
-    for runbook in runbooks:
+    for runbook in _with_those_within(runbooks):
         for step in runbook.steps:
             for call in _calls(step):
                 _add(needs, runbook, call, optional=optional)
     return needs
+
+
+def _with_those_within(runbooks: Iterable[Runbook]) -> list[Runbook]:
+    found: dict[str, Runbook] = {}
+    waiting = list(runbooks)
+    while waiting:
+        runbook = waiting.pop(0)
+        if runbook.name not in found:
+            found[runbook.name] = runbook
+            waiting += [nested.find(runbook, name) for name in nested.named(runbook.steps)]
+    return list(found.values())
 
 
 def roles(needs: Needs, *, name: str) -> Iterator[tuple[str, JSON]]:
