@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -23,6 +25,7 @@ from stopgap.runbook.model import ApprovalRequest, Runbook, StepId
 if TYPE_CHECKING:
     from stopgap.testing import ManualClock
     from stopgap.timeline.entry import Timeline
+    from stopgap.timeline.store import PostgresTimeline
 
 COMMANDER, LEAD, MANAGER = RoleName("incident-commander"), RoleName("technical-lead"), RoleName("engineering-manager")
 POLICY = Policy(
@@ -80,6 +83,25 @@ def test_an_approval_is_withdrawn_while_others_are_still_needed(any_timeline: Ti
     assert first.gate
     assert (first.gate.approved_by, first.gate.still_needed) == (("ben",), 1)
     assert answer(any_timeline, clock, run, gate, "ada").text.startswith("ben (incident-commander, for ada) and ada (incident-commander)")
+
+
+def test_a_process_killed_between_the_last_answer_and_the_decision_loses_neither(
+    timeline: PostgresTimeline, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, gate = ask(timeline, approvers=1)
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(decide, "settle", lambda *_all, **_named: os.kill(os.getpid(), signal.SIGKILL))
+        answer(timeline, clock, run, gate, "ada")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    left = gates.latest(timeline.of_run(run.id), STEP)
+    assert left
+    assert (left.is_open, left.approved_by) == (True, ("ada",))
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: decide.settle(timeline, clock, run=run, gate=left), range(2)))
+    assert [each.answer for each in found] == [Answer.APPROVE] * 2
+    assert kinds(timeline, run, "gate.decided") == ["ada (incident-commander) approved shift"]
 
 
 def test_who_has_not_approved_has_nothing_to_withdraw(any_timeline: Timeline, clock: ManualClock) -> None:

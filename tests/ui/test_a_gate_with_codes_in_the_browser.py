@@ -104,6 +104,7 @@ def test_two_people_decide_while_the_change_moves(waiting: Waiting, page: Page, 
     fill_in(page, "approve", "ada", phones.code("ada"), "the queue grows")
     submit(page, waiting)
     open_form(page)
+    says(page, "ada answered the question about scale by Prefect form: approve: the queue grows")
     says(page, "2 different people must approve; so far: ada")
     keep(page, "gate-second-person")
     bench.meddle(replicas=5)

@@ -127,11 +127,11 @@ def _answered(gate: Gate, entry: Entry) -> Gate:
             standing=data.get("standing", ""),
             breaks_glass=data.get("break_glass", False),
         )
-        return replace(gate, answers=(*gate.answers, answer)) if gate.is_open else gate
+        return replace(gate, answers=(*gate.answers, answer), newest=entry.text) if gate.is_open else gate
     if entry.kind in {"gate.withdrawn", "gate.lapsed"}:
         return _without(gate, entry) if gate.is_open and not gate.is_settled else gate
     if entry.kind == "gate.refused":
-        return replace(gate, refused=(*gate.refused[-_SHOWN:], entry.text))
+        return replace(gate, refused=(*gate.refused[-_SHOWN:], entry.text), newest=entry.text)
     if entry.kind == "gate.voided":
         return replace(gate, voided=True)
     return replace(gate, decided=gate.decided or entry)
@@ -141,4 +141,4 @@ def _without(gate: Gate, entry: Entry) -> Gate:
     """Take somebody's approval out. Once the quorum is full the decision has been made, whether it was written down yet or not."""
     lapsed = entry.kind == "gate.lapsed"
     rest = tuple(each for each in gate.answers if each.person != (entry.data["person"] if lapsed else entry.actor))
-    return replace(gate, answers=rest, lapsed=(*gate.lapsed, entry.text) if lapsed else gate.lapsed)
+    return replace(gate, answers=rest, newest=entry.text, lapsed=(*gate.lapsed, entry.text) if lapsed else gate.lapsed)

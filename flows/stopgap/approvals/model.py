@@ -106,6 +106,7 @@ class Gate:
     answers: tuple[Answered, ...] = ()
     lapsed: tuple[str, ...] = ()  # which approvals count no more, and why
     refused: tuple[str, ...] = ()
+    newest: str = ""  # what was said to it last, whether it counted or not
     decided: Entry | None = None
     voided: bool = False
 

@@ -87,6 +87,10 @@ def _print(row: dict[str, Any]) -> None:
     click.echo(f"{row['run']}  {row['step']}: {row['asks']}{drill}")
     approved = f"; approved by {', '.join(row['approved_by'])}, {row['still_needed']} more needed" if row["approved_by"] else ""
     click.echo(f"  waits for {', '.join(row['waits_for']) or 'nobody who may'} ({' or '.join(row['roles']) or 'anybody'}){approved}")
+    if len(row["waits_for"]) < row["still_needed"]:
+        click.echo(
+            f"  too few: {row['still_needed']} must approve, and {len(row['waits_for'])} may; hand a role over, or it is rejected or expires"
+        )
     for lost in row["lapsed"]:
         click.echo(f"  {one_line(lost)}")
     click.echo(f"  for {_span(row['waits_seconds'])}, {_span(row['left_seconds'])} left")

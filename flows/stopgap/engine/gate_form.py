@@ -57,13 +57,13 @@ def describe(work: Work, part: Part, gate: Gate) -> str:
     parts = [
         "# DRILL: nothing will be changed" if work.mode is Mode.DRILL else "",
         f"## {explain.text(part.step.name)}",
-        *(f"> {explain.text(refusal)}" for refusal in gate.refused[-1:]),  # on top: the form shows little without scrolling
+        f"> {explain.text(gate.newest)}" if gate.newest else "",  # on top: the form shows little without scrolling
         f"{run.incident} · {explain.text(work.runbook.title)} · step `{part.step.id}` · round {gate.round}",
         *_question(gate),
         f"**Who may decide:** {_who(work, gate, work.clock.now())}",
-        *(f"> {explain.text(lost)}" for lost in gate.lapsed),
+        *(f"> {explain.text(lost)}" for lost in gate.lapsed if lost != gate.newest),
         f"**Until:** {gate.expires_at:%Y-%m-%d %H:%M:%S} UTC ({format_duration(gate.expires)} after it was asked); then it counts as expired.",
-        *(f"> {explain.text(refusal)}" for refusal in gate.refused[-5:-1]),
+        *(f"> {explain.text(refusal)}" for refusal in gate.refused[-5:] if refusal != gate.newest),
     ]
     return "\n\n".join(part for part in parts if part)
 
