@@ -48,7 +48,8 @@ def written(folder: Path, count: int) -> list[Path]:
     text = RUNBOOK.read_text(encoding="utf-8")
     paths = [folder / f"runbook-{number}.yaml" for number in range(count)]
     for number, path in enumerate(paths):
-        path.write_text(text.replace("name: checkout-latency", f"name: checkout-latency-{number}"), encoding="utf-8")
+        named = text.replace("name: checkout-latency", f"name: checkout-latency-{number}")
+        path.write_text(named.replace("alertname: ", f"alertname: N{number}"), encoding="utf-8")  # two with one trigger are a mistake
     return paths
 
 
