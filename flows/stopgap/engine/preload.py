@@ -6,6 +6,7 @@ Nothing here may start a thread or open a connection: they do not survive a fork
 from __future__ import annotations
 
 import contextlib
+import importlib
 
 import prefect.client.orchestration
 import prefect.flow_engine
@@ -14,9 +15,19 @@ import prefect.states  # noqa: F401
 from stopgap.actions import transports
 from stopgap.engine import lifeline
 
+# Needed by every run, or by most, and loaded by nobody above. What is not installed is missed by the runs that need it.
+LOADED = (
+    "jsonschema_rs",
+    "kubernetes.client",
+    "prefect._internal.observers",
+    "prefect.task_engine",
+    "prefect.utilities.visualization",
+    "pydantic.v1",
+    "stopgap_flows",
+)
+
 lifeline.hold(None)
 transports.trust()
-with contextlib.suppress(ImportError):  # the extra is not installed: no runbook uses it
-    import kubernetes.client  # noqa: F401
-with contextlib.suppress(ImportError):
-    import stopgap_flows  # noqa: F401
+for name in LOADED:
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
