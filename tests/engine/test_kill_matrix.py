@@ -213,8 +213,14 @@ def lose(floor: Floor, action: str, part: str, points: list[Point | str]) -> lis
         hold = None if isinstance(point, str) else bench.control.arm(run.id, point)
         start.schedule(bench.timeline, stack.api, run)
         trials.append(Trial(action, run, name, point, hold))
-    until_all(trials, lambda trial: trial.is_there(floor.people), what="never came to its point")
-    kill(floor, part, [trial.hold for trial in trials if trial.hold])
+    holds = [trial.hold for trial in trials if trial.hold]
+    try:
+        until_all(trials, lambda trial: trial.is_there(floor.people), what="never came to its point")
+    except AssertionError:
+        for hold in holds:
+            hold.released.set()  # whoever stands at a point keeps a process from the next tests
+        raise
+    kill(floor, part, holds)
     until_all(trials, lambda trial: floor.people.look(trial.run, trial.name), what=f"lost the {part}, and does not end")
     until_all(trials, lambda trial: has_ended_in_prefect(floor, trial.run), what="has ended, and Prefect does not know")
     return trials

@@ -144,12 +144,12 @@ class People:
     stack: Stack
     asked: set[str] = field(default_factory=set)
 
-    def look(self, run: Run, name: str) -> bool:
-        """Answer what the run asks, if it asks; return whether the run has ended. What is away just now is tried at the next look."""
+    def look(self, run: Run, name: str, *, but: str = "") -> bool:
+        """Answer what the run asks, if it asks, but not at that step; return whether it has ended. What is away just now is tried at the next look."""
         with contextlib.suppress(StopgapError):
             found = fold.find_run(self.bench.timeline, run.id)
             if found.end is None:
-                self._answer(found, name)
+                self._answer(found, name, but=but)
             return found.end is not None
         return False
 
@@ -159,9 +159,9 @@ class People:
         gate = gates.waiting(self.bench.timeline.of_run(run.id))
         return str(gate.step) if gate and self.stack.api.flow_run(found.flow_run).state == "PAUSED" else ""
 
-    def _answer(self, run: Run, name: str) -> None:
+    def _answer(self, run: Run, name: str, *, but: str) -> None:
         gate = gates.waiting(self.bench.timeline.of_run(run.id))
-        if gate is None or self.stack.api.flow_run(run.flow_run).state != "PAUSED":
+        if gate is None or gate.step == but or self.stack.api.flow_run(run.flow_run).state != "PAUSED":
             return
         if gate.question is Question.DOUBT:
             self.asked.add(run.id)
@@ -193,9 +193,10 @@ class Trial:
         """The run stands at its point; on the way there people answer what it asks."""
         if self.hold and self.hold.reached.is_set():
             return True
-        if isinstance(self.point, str) and people.sleeps_at(self.run) == self.point:
+        step = self.point if isinstance(self.point, str) else ""
+        if step and people.sleeps_at(self.run) == step:
             return True
-        people.look(self.run, self.name)
+        people.look(self.run, self.name, but=step)
         return False
 
 
