@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,11 +16,11 @@ from stopgap.plan import permissions, prepare
 from stopgap.runbook import load
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from stopgap.actions.contract import Action
     from stopgap.policy.model import Policy
-    from stopgap.runbook.model import Runbook
+    from stopgap.runbook.model import Call, Runbook
 
+SHIPPED = Path(__file__).parents[2] / "runbooks"
 RUNBOOK = """\
 apiVersion: stopgap/v1
 kind: Runbook
@@ -54,6 +55,20 @@ def test_a_role_names_the_very_objects_and_merges_what_is_about_the_same(tmp_pat
     ]
     assert "a wrong name is answered without the near ones" in needs.lost
     assert permissions.of([runbook(tmp_path, "shop")], optional=True).lost == []
+
+
+def test_what_is_allowed_on_any_object_is_not_said_of_certain_ones_again(tmp_path: Path) -> None:
+    found = runbook(tmp_path, "shop")
+    other = tmp_path / "other.yaml"
+    text = found.path.read_text().replace("name: a-test", "name: other").partition("steps:")[0]
+    other.write_text(
+        text + 'parameters: {which: {type: string}}\nsteps: [{id: it, uses: kubernetes.wait, with: {deployment: "${{ params.which }}"}}]\n'
+    )
+    ((_, role),) = permissions.roles(permissions.of([found, load.load(other)]), name="night")
+    assert [rule for rule in role["rules"] if rule["resources"] == ["deployments"]] == [
+        {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["web"], "verbs": ["patch"]},
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]},
+    ]
 
 
 def test_what_a_runbook_within_a_runbook_needs_is_in_the_role(tmp_path: Path) -> None:
@@ -129,6 +144,63 @@ def test_the_role_is_enough_and_any_one_rule_less_is_not(cluster: Place, tmp_pat
         cluster.until_ready("web")
         give(cluster, [rule for rule in less if rule["verbs"]])
         _until(lambda: not enough(found, policy))
+
+
+def moved(place: Place, folder: Path) -> list[tuple[Runbook, Call]]:
+    """The steps on Kubernetes of every runbook that comes along, moved into the namespace of a test."""
+    found = []
+    for path in sorted(SHIPPED.rglob("*.yaml")):
+        text = path.read_text()
+        if "uses: kubernetes." in text and not path.name.endswith(".drill.yaml"):
+            there = folder / path.name
+            there.write_text(text.replace("cluster: prod, namespace: shop", f"cluster: {TEST}, namespace: {place.namespace}"))
+            book = load.load(there)
+            calls = [
+                call
+                for step in (*book.steps, *(each for step in book.steps for each in step.parallel))
+                for call in (step.call, step.verify)
+                if call
+            ]
+            found += [(book, call) for call in calls if call.uses.startswith("kubernetes.")]
+    return found
+
+
+def built(book: Runbook, call: Call) -> Action:
+    parameters = {name: each.schema.get("default") for name, each in book.parameters.items()}
+    return prepare.action(book, call, {"params": parameters, "item": "checkout"})
+
+
+def refused(calls: list[tuple[Runbook, Call]], policy: Policy) -> list[str]:
+    """The actions that the API server does not let these credentials carry out."""
+    found = []
+    for book, call in calls:
+        try:
+            carry_out(built(book, call), context_in(policy))
+        except ForbiddenError:
+            found.append(f"{book.name}: {call.uses}")
+    return found
+
+
+@pytest.mark.parametrize("cluster", ["real"], indirect=True)
+def test_the_runbooks_that_come_along_run_with_their_role_and_with_no_rule_less(cluster: Place, tmp_path: Path) -> None:
+    calls = moved(cluster, tmp_path)
+    assert len(calls) > 10
+    for name in sorted({str(deployment) for book, call in calls if (deployment := getattr(built(book, call), "deployment", None))}):
+        labels: dict[str, Any] = (
+            {"app": "checkout", "track": "stable" if name.endswith("stable") else "current"} if name.startswith("checkout") else {}
+        )
+        cluster.deploy(name, replicas=1, image=GOOD, **labels)
+        cluster.release(name, BETTER)
+    spec = {"selector": {"app": "checkout", "track": "current"}, "ports": [{"port": 80}]}
+    cluster.create("services", {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "checkout"}, "spec": spec})
+    ((_, role),) = permissions.roles(permissions.of({book.name: book for book, _ in calls}.values()), name="night")
+    give(cluster, role["rules"], is_new=True)
+    policy = account(cluster, tmp_path)
+    _until(lambda: not refused(calls[:1], policy))
+    assert refused(calls, policy) == []
+    for rule in role["rules"]:
+        give(cluster, [each for each in role["rules"] if each != rule])
+        _until(lambda: any(refused([each], policy) for each in calls))
 
 
 def _until(holds: Any) -> None:

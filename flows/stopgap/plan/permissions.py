@@ -33,7 +33,38 @@ def of(runbooks: Iterable[Runbook], *, optional: bool = False) -> Needs:
         for step in runbook.steps:
             for call in _calls(step):
                 _add(needs, runbook, call, optional=optional)
+    for place, rules in needs.kubernetes.items():
+        needs.kubernetes[place] = _smallest(rules, names="resourceNames", key="verbs")
+    for account, statements in needs.aws.items():
+        needs.aws[account] = _smallest(statements, names="Resource", key="Action")
     return needs
+
+
+def _smallest(found: list[JSON], *, names: str, key: str) -> list[JSON]:
+    """Leave out what a rule about certain objects allows, and one about any object of that kind allows as well."""
+    kept = []
+    for each in found:
+        wider = (
+            []
+            if _is_about_any(each, names)
+            else [other for other in found if _is_about_any(other, names) and _covers(other, each, names, key)]
+        )
+        covered = {value for other in wider for value in other[key]}
+        left = [value for value in each[key] if value not in covered]
+        if left:
+            kept.append({**each, key: left})
+    return kept
+
+
+def _is_about_any(rule: JSON, names: str) -> bool:
+    return bool(rule.get(names, [ANY]) == [ANY])
+
+
+def _covers(wide: JSON, narrow: JSON, names: str, key: str) -> bool:
+    apart = {names, key}
+    return {name: value for name, value in wide.items() if name not in apart} == {
+        name: value for name, value in narrow.items() if name not in apart
+    }
 
 
 def _with_those_within(runbooks: Iterable[Runbook]) -> list[Runbook]:
