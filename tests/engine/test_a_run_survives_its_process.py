@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fixtures_dying import Died, Dying
 from fixtures_engine import carry_out, statuses, texts
 from stopgap.actions.contract import Context, Probe
 from stopgap.actions.kubernetes import scale
@@ -16,10 +17,8 @@ from stopgap.testing import ScriptedStage
 from stopgap.timeline.leases import TakenOverError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fixtures_engine import Bench
-    from stopgap.timeline.entry import Appended, Draft, Entry, Timeline
+    from stopgap.timeline.entry import Entry, Timeline
 
 STEPS = """\
 steps:
@@ -30,35 +29,6 @@ steps:
     approval: {by: [incident-commander]}
   - {id: after, name: Say so, uses: note, with: {text: "scale was ${{ steps.scale.status }}"}}
 """
-
-
-class Died(BaseException):
-    """As kill -9: nothing of ours runs after it."""
-
-
-@dataclass(slots=True)
-class Dying:
-    """A timeline whose process dies at the n-th append, before or after it is durable."""
-
-    timeline: Timeline
-    at: int
-    durable: bool
-    count: int = 0
-
-    def append(self, draft: Draft) -> Appended:
-        self.count += 1
-        if self.count == self.at and not self.durable:
-            raise Died
-        found = self.timeline.append(draft)
-        if self.count == self.at:
-            raise Died
-        return found
-
-    def append_all(self, drafts: Sequence[Draft]) -> tuple[Appended, ...]:
-        return tuple(self.append(draft) for draft in drafts)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.timeline, name)
 
 
 @dataclass(slots=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fixtures_dying import Died, Dying
 from fixtures_engine import carry_out, statuses, texts
 from stopgap.actions.contract import Context, Probe
 from stopgap.actions.kubernetes import scale
@@ -18,11 +18,8 @@ from stopgap.incidents.model import RunEnd
 from stopgap.testing import ScriptedStage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fixtures_engine import Bench
     from stopgap.engine.work import Work
-    from stopgap.timeline.entry import Appended, Draft, Timeline
 
 APPROVE = ("ada", Answer.APPROVE)
 GROUP = """\
@@ -45,37 +42,6 @@ steps:
     max_in_flight: 2
     with: {deployment: "${{ item }}", replicas: "${{ params.more }}"}
 """
-
-
-class Died(BaseException):
-    """As kill -9: nothing of ours is written after it."""
-
-
-@dataclass(slots=True)
-class Dying:
-    """A timeline whose process dies at the n-th append, before or after it is durable. What is in flight beside it dies at its next one."""
-
-    timeline: Timeline
-    at: int
-    durable: bool
-    count: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def append(self, draft: Draft) -> Appended:
-        with self.lock:
-            self.count += 1
-            if self.count > self.at or (self.count == self.at and not self.durable):
-                raise Died
-            found = self.timeline.append(draft)
-            if self.count == self.at:
-                raise Died
-            return found
-
-    def append_all(self, drafts: Sequence[Draft]) -> tuple[Appended, ...]:
-        return tuple(self.append(draft) for draft in drafts)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.timeline, name)
 
 
 def scaled(bench: Bench, before: int) -> Counter[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from fixtures_dying import Died, Dying
 from fixtures_engine import HEAD, Ahead, carry_out, statuses, texts
 from stopgap.approvals.model import Answer
 from stopgap.clock import SystemClock
@@ -21,12 +22,10 @@ from stopgap.runbook.model import StepId
 from stopgap.testing import ScriptedStage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fixtures_engine import Bench
     from stopgap.engine.work import Work
     from stopgap.incidents.model import Run
-    from stopgap.timeline.entry import Appended, Draft, Timeline
+    from stopgap.timeline.entry import Timeline
 
 APPROVE = ("ada", Answer.APPROVE)
 PARENT = """\
@@ -212,35 +211,6 @@ def test_a_step_whose_time_is_over_ends_the_other_run(bench: Bench, child: str) 
     assert (found.end, statuses(work.run())["more"], bench.replicas()) == (RunEnd.ABORTED, "failed", 3)
     (why,) = [entry.text for entry in work.timeline.of_run(found.id) if entry.kind == "run.abort_asked"]
     assert why == f"stopgap ends {found.id}: the step more of {work.id} has taken too long"
-
-
-class Died(BaseException):
-    """As kill -9: nothing of ours runs after it."""
-
-
-@dataclass(slots=True)
-class Dying:
-    """A timeline whose process dies at the n-th append, before or after it is durable."""
-
-    timeline: Timeline
-    at: int
-    durable: bool
-    count: int = 0
-
-    def append(self, draft: Draft) -> Appended:
-        self.count += 1
-        if self.count == self.at and not self.durable:
-            raise Died
-        found = self.timeline.append(draft)
-        if self.count == self.at:
-            raise Died
-        return found
-
-    def append_all(self, drafts: Sequence[Draft]) -> tuple[Appended, ...]:
-        return tuple(self.append(draft) for draft in drafts)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.timeline, name)
 
 
 def test_killed_at_any_entry_it_asks_for_one_run_and_one_undo_of_it(bench: Bench, child: str) -> None:

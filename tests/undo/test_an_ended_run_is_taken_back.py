@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
+from fixtures_dying import Died, Dying
 from fixtures_engine import carry_out, statuses, texts
 from stopgap.approvals.model import Answer
 from stopgap.cli.main import run as stopgap
@@ -17,11 +18,8 @@ from stopgap.testing import ScriptedStage
 from stopgap.timeline.entry import Draft
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fixtures_engine import Bench
     from stopgap.engine.work import Work
-    from stopgap.timeline.entry import Appended, Timeline
 
 STEPS = """\
 steps:
@@ -109,35 +107,6 @@ def test_an_abort_leaves_the_rest_standing(bench: Bench, done: Work) -> None:
     ]
 
 
-class DiedError(BaseException):
-    """As kill -9: nothing of ours runs after it."""
-
-
-@dataclass(slots=True)
-class Dying:
-    """A timeline whose process dies at the n-th append, before or after it is durable."""
-
-    timeline: Timeline
-    at: int
-    durable: bool
-    count: int = 0
-
-    def append(self, draft: Draft) -> Appended:
-        return self.append_all([draft])[0]
-
-    def append_all(self, drafts: Sequence[Draft]) -> tuple[Appended, ...]:
-        self.count += 1
-        if self.count == self.at and not self.durable:
-            raise DiedError
-        found = self.timeline.append_all(drafts)
-        if self.count == self.at:
-            raise DiedError
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.timeline, name)
-
-
 @pytest.mark.parametrize("durable", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("at", range(1, 9))
 def test_dying_at_any_entry_takes_back_once(bench: Bench, at: int, *, durable: bool) -> None:
@@ -150,7 +119,7 @@ def test_dying_at_any_entry_takes_back_once(bench: Bench, at: int, *, durable: b
     dying = Dying(back.timeline, at, durable)
     try:
         carry_out(replace(back, timeline=dying))
-    except DiedError:
+    except Died:
         pass
     else:
         assert dying.count < at
