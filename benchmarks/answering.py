@@ -50,12 +50,13 @@ def main() -> None:
         _process, port = opened.enter_context(alerts.receiver())
         found = [told(stack, f"http://127.0.0.1:{port}/alerts/alertmanager", number) for number in range(asked.count + 1)][1:]
         stack.end_workers()
-        rows = [(f"{one} -> {other}", [each[other] - each[one] for each in found]) for one, other in itertools.pairwise(STAGES)]
-        rows.append(("alert accepted -> first step started", [each["step.started"] - each["alert.received"] for each in found]))
+        starting.begin()
+        for one, other in itertools.pairwise(STAGES):
+            starting.say(f"{one} -> {other}", [each[other] - each[one] for each in found])
+        starting.say("alert accepted -> first step started", [each["step.started"] - each["alert.received"] for each in found])
         if asked.others:
             with starting.process_worker(stack):
-                rows.append(("created -> first step, Prefect's process worker", [starting.started(stack) for _ in range(asked.others)]))
-    print(starting.table(rows))
+                starting.say("created -> first step, Prefect's process worker", [starting.started(stack) for _ in range(asked.others)])
 
 
 def told(stack: parts.Parts, url: str, number: int) -> Mapping[str, float]:

@@ -59,12 +59,12 @@ def main() -> None:
     parser.add_argument("--others", type=int, default=None, help="runs by Prefect's process worker and by serve(); as many by default")
     asked = parser.parse_args()
     others = asked.count if asked.others is None else asked.others
-    rows: list[tuple[str, list[float]]] = []
+    begin()
     with parts.stack(0, books=BOOKS) as stack:
         stack.add_worker()
-        rows.append(("created -> first step, stopgap worker", [started(stack) for _ in range(asked.count)]))
+        say("created -> first step, stopgap worker", [started(stack) for _ in range(asked.count)])
         for name, decide in (("form submitted -> step, Prefect UI's way", submit), ("approved -> step, stopgap approve's way", approve)):
-            rows.append((name, [decided(stack, decide) for _ in range(asked.count)]))
+            say(name, [decided(stack, decide) for _ in range(asked.count)])
         stack.end_workers()
         if others:
             for name, way in (
@@ -72,17 +72,19 @@ def main() -> None:
                 ("created -> first step, Prefect's process worker", process_worker),
             ):
                 with way(stack):
-                    rows.append((name, [started(stack) for _ in range(others)]))
-    print(table(rows))
+                    say(name, [started(stack) for _ in range(others)])
 
 
-def table(rows: list[tuple[str, list[float]]]) -> str:
-    lines = ["| what | median | p95 | longest | runs |", "|---|---|---|---|---|"]
-    for name, found in rows:
-        ordered = sorted(found)
-        p95 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]
-        lines.append(f"| {name} | {statistics.median(found):.2f} s | {p95:.2f} s | {ordered[-1]:.2f} s | {len(found)} |")
-    return "\n".join(lines)
+def begin() -> None:
+    """Print the head of the table."""
+    print("| what | median | p95 | longest | runs |", "|---|---|---|---|---|", sep="\n", flush=True)
+
+
+def say(name: str, found: list[float]) -> None:
+    """Print a row of the table as soon as it is measured."""
+    ordered = sorted(found)
+    p95 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]
+    print(f"| {name} | {statistics.median(found):.2f} s | {p95:.2f} s | {ordered[-1]:.2f} s | {len(found)} |", flush=True)
 
 
 def started(stack: parts.Parts) -> float:

@@ -11,7 +11,7 @@ from stopgap.clock import parse_duration
 from stopgap.incidents.model import RunEnd
 from stopgap.policy.model import RoleName, Severity
 from stopgap.problems import ProblemsError
-from stopgap.runbook.model import Status, StepId
+from stopgap.runbook.model import Status, StepId, own_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -107,8 +107,8 @@ def _against(found: Document, runbook: Runbook) -> Iterator[Problem]:
     steps = [str(each.id) for step in runbook.steps for each in (step, *step.parallel)]
     lists = {str(step.id) for step in runbook.steps if step.for_each is not None}
     for path in _named_steps(found.data):
-        name, _, number = str(path[-1]).partition(".")[0].partition("[")  # behind a dot stands a step of the runbook that it runs
-        if number and name in steps and name not in lists:
+        name = own_step(str(path[-1]))
+        if str(path[-1]).startswith(f"{name}[") and name in steps and name not in lists:
             yield found.problem(path, f'"{name}" has no list, and so no "{path[-1]}"', "unknown-step", hint=f"write  {name}:", at_key=True)
         elif name not in steps:
             hint = schema.nearest(name, steps) or f"the steps are {schema.listed(steps, last='and')}"

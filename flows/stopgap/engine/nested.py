@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     from stopgap.runbook.model import Call, Step
     from stopgap.timeline.entry import Timeline
 
-_SHORTEST, _LONGEST = (
-    timedelta(seconds=2),
-    timedelta(minutes=5),
-)  # between two looks; the sweep wakes whoever waits for a run that has ended
+# Between two looks; the sweep wakes whoever waits for a run that has ended.
+_SHORTEST = timedelta(seconds=2)
+_LONGEST = timedelta(minutes=5)
 _ENDS = {RunEnd.REJECTED: Status.REJECTED, RunEnd.EXPIRED: Status.EXPIRED}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stopgap.approvals.model import Answer, Question
 from stopgap.engine import attempt, nested, questions
 from stopgap.plan import prepare
-from stopgap.runbook.model import Status
+from stopgap.runbook.model import Status, own_step
 
 if TYPE_CHECKING:
     from stopgap.actions.contract import Action, Change
@@ -73,7 +73,7 @@ def given(work: Work, step: Step) -> str:
     """Return how the scenario lets a step end, empty when it does not say; of a member also by the step it belongs to."""
     said = work.run().given
     owner = next((each.id for each in work.runbook.steps if step.id in {member.id for member in each.parallel}), None)
-    return said.get(step.id, "") or said.get(owner or step.id.partition("[")[0], "")
+    return said.get(step.id, "") or said.get(owner or own_step(step.id), "")
 
 
 async def _facilitated(work: Work, part: Part, stage: Stage, change: Change) -> None:

@@ -112,9 +112,9 @@ class Worker:
                 self._wake.clear()
             for task in (listening, stopping):
                 task.cancel()
+            await self._end(client)
             if self._sweeping:
                 await self._sweeping
-            await self._end(client)
 
     async def _wake_at(self, stop: asyncio.Event) -> None:
         await stop.wait()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from stopgap import document, schema
 from stopgap.policy import load as policies
 from stopgap.runbook import generic, load, ties
+from stopgap.runbook.model import own_step
 from stopgap.runbook.rules import nesting, outline
 
 if TYPE_CHECKING:
@@ -113,5 +114,5 @@ class Checker:
             for steps in [self._steps[name]]
             for path, data in spoken
             for step in outline.mapping(data, path[-1])
-            if step.partition(".")[0].partition("[")[0] not in steps  # `step[0]` of a list, `step.its_step` of a runbook that it runs
+            if own_step(step) not in steps
         ]

@@ -137,3 +137,8 @@ class Runbook:
     defaults: Mapping[str, Any] = field(default_factory=dict)  # merged under each step's `with:` where the action has such a field
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     triggers: tuple[Trigger, ...] = ()
+
+
+def own_step(name: str) -> str:
+    """Return the step of the runbook that a name belongs to: `restart` for `restart[0]`, an entry of its list, and `inner` for `inner.restart`, a step of the runbook that it runs."""
+    return name.partition(".")[0].partition("[")[0]

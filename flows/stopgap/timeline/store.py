@@ -98,7 +98,7 @@ class PostgresTimeline:
 
     def __init__(self, engine: Engine, *, key: bytes, clock: Clock | None = None, fence: tuple[str, str] | None = None) -> None:
         self.engine = engine
-        self._telling = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._alone = engine.execution_options(isolation_level="AUTOCOMMIT")  # for statements that need no transaction around them
         self._key = key
         self._clock = clock or SystemClock()
         self._process = os.getpid()
@@ -273,7 +273,7 @@ class PostgresTimeline:
         """Read in a statement of its own: a transaction around it would cost two round trips more."""
         self._mind_forks()
         try:
-            with self._telling.connect() as connection:
+            with self._alone.connect() as connection:
                 return tuple(map(rows.entry_of, connection.execute(query)))
         except (exc.OperationalError, exc.InterfaceError) as error:
             raise unreachable(self.engine, error) from error
@@ -310,7 +310,7 @@ class PostgresTimeline:
         """NOTIFY after the commit and apart from it: inside, it would make the appends of all chains wait for each other."""
         names = {entry.chain for entry in written if not entry.chain.startswith((chain.SEALS, chain.RECEIVERS))}  # nobody follows those
         if names:
-            with contextlib.suppress(exc.DBAPIError), self._telling.connect() as connection:
+            with contextlib.suppress(exc.DBAPIError), self._alone.connect() as connection:
                 for name in names:
                     connection.execute(select(func.pg_notify(following.CHANNEL, name)))
 
