@@ -42,15 +42,15 @@ class Place:
         return made
 
 
-def wait_until(holds: Callable[[], Any], *, within: float = 20.0) -> Any:
-    """Ask until the answer is true, and return it."""
+def wait_until(holds: Callable[[], Any], *, within: float = 60.0, or_say: Callable[[], Any] | None = None) -> Any:
+    """Ask until the answer is true, and return it; controllers are slow on a loaded machine. `or_say` tells what was there instead."""
     end = time.monotonic() + within
     while time.monotonic() < end:
         found = holds()
         if found:
             return found
         time.sleep(0.05)
-    raise AssertionError(f"still not so after {within} s: {holds.__name__}, last answer {holds()}")
+    raise AssertionError(f"still not so after {within} s: {holds.__name__}, last answer {(or_say or holds)()}")
 
 
 def deployment(image: str = "registry.example/web:1", *, replicas: int = 1, name: str = "web", track: str = "current") -> dict[str, Any]:

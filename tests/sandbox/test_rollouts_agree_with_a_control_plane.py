@@ -94,13 +94,15 @@ def test_a_bad_image_leaves_the_old_pods_serving(place: Place, apps: Any, core: 
     rolled_out(apps, place, replicas=3)
     set_image(apps, place, BAD)
 
-    def is_stuck() -> Any:
+    def seen() -> tuple[Any, ...]:
         found = apps.read_namespaced_deployment("web", place.namespace)
-        # The reason is NewReplicaSetCreated until the controller has looked once more.
-        has_settled = conditions(found).get("Progressing") == ("True", "ReplicaSetUpdated")
-        return found if found.status.updated_replicas == 1 and found.status.replicas == 4 and has_settled else None
+        return found.status.replicas, found.status.updated_replicas, *conditions(found)["Progressing"]
 
-    found = wait_until(is_stuck)
+    # A controller that looks only when the Pod is there already finds the updated replicas fallen from three to one, which is no progress to it,
+    # and leaves the reason as it was.
+    stuck = {(4, 1, "True", reason) for reason in ("ReplicaSetUpdated", "NewReplicaSetCreated")}
+    wait_until(lambda: seen() in stuck, or_say=seen)
+    found = apps.read_namespaced_deployment("web", place.namespace)
     assert (found.status.ready_replicas, found.status.available_replicas, found.status.unavailable_replicas) == (3, 3, 1)
     assert conditions(found)["Available"] == ("True", "MinimumReplicasAvailable")
     assert revisions(apps, place) == {GOOD: ("1", 3), BAD: ("2", 1)}
