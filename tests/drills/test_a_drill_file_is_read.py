@@ -40,9 +40,9 @@ def test_every_name_the_runbook_does_not_have_is_named_at_its_place(tmp_path: Pa
     drill = HEAD + "parameters: {cuont: 2}\ngiven: {tel: done}\nexpect: {steps: {aks: done}, decisions: {gate: {decision: approve}}}\n"
     assert mistakes(tmp_path, drill) == [
         '6:14: test-runbook has no parameter "cuont" [unknown-parameter]  did you mean "count"?',
-        '7:9: test-runbook has no step "tel" [unknown-step]  did you mean "tell"?',
-        '8:18: test-runbook has no step "aks" [unknown-step]  did you mean "ask"?',
-        '8:42: test-runbook has no step "gate" [unknown-step]  the steps are tell and ask',
+        '7:9: "test-runbook" has no step "tel" [unknown-step]  did you mean "tell"?',
+        '8:18: "test-runbook" has no step "aks" [unknown-step]  did you mean "ask"?',
+        '8:42: "test-runbook" has no step "gate" [unknown-step]  the steps are tell and ask',
     ]
 
 

@@ -11,14 +11,15 @@ from stopgap.clock import parse_duration
 from stopgap.incidents.model import RunEnd
 from stopgap.policy.model import RoleName, Severity
 from stopgap.problems import ProblemsError
-from stopgap.runbook.model import Status, StepId, own_step
+from stopgap.runbook.model import Status, StepId
+from stopgap.runbook.rules import spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import timedelta
     from pathlib import Path
 
-    from stopgap.document import Document, KeyPath
+    from stopgap.document import Document
     from stopgap.problems import Problem
     from stopgap.runbook.model import Runbook
 
@@ -106,13 +107,7 @@ def _against(found: Document, runbook: Runbook) -> Iterator[Problem]:
         return
     steps = [str(each.id) for step in runbook.steps for each in (step, *step.parallel)]
     lists = {str(step.id) for step in runbook.steps if step.for_each is not None}
-    for path in _named_steps(found.data):
-        name = own_step(str(path[-1]))
-        if str(path[-1]).startswith(f"{name}[") and name in steps and name not in lists:
-            yield found.problem(path, f'"{name}" has no list, and so no "{path[-1]}"', "unknown-step", hint=f"write  {name}:", at_key=True)
-        elif name not in steps:
-            hint = schema.nearest(name, steps) or f"the steps are {schema.listed(steps, last='and')}"
-            yield found.problem(path, f'{runbook.name} has no step "{name}"', "unknown-step", hint=hint, at_key=True)
+    yield from spoken.check(found, runbook.name, steps=steps, lists=lists)
     for name in found.data.get("parameters", {}):
         if name not in runbook.parameters:
             known = list(runbook.parameters)
@@ -121,12 +116,6 @@ def _against(found: Document, runbook: Runbook) -> Iterator[Problem]:
                 ("parameters", name), f'{runbook.name} has no parameter "{name}"', "unknown-parameter", hint=hint, at_key=True
             )
     yield from _unasked(found)
-
-
-def _named_steps(data: Mapping[str, Any]) -> Iterator[KeyPath]:
-    yield from (("given", step) for step in data.get("given", {}))
-    for part in ("steps", "decisions"):
-        yield from (("expect", part, step) for step in data.get("expect", {}).get(part, {}))
 
 
 def _unasked(found: Document) -> Iterator[Problem]:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from stopgap import document, schema
 from stopgap.policy import load as policies
 from stopgap.runbook import generic, load, ties
-from stopgap.runbook.model import own_step
-from stopgap.runbook.rules import nesting, outline
+from stopgap.runbook.rules import nesting, outline, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +34,7 @@ class Checker:
     _policies: dict[Path, Policy | None] = field(default_factory=dict)
     _nearest: dict[Path, Path | None] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
-    _steps: dict[str, frozenset[str]] = field(default_factory=dict)
+    _steps: dict[str, dict[str, bool]] = field(default_factory=dict)  # runbook -> its steps, and whether each goes through a list
     _successors: list[tuple[str, Problem]] = field(default_factory=list)
     _drills: list[Document] = field(default_factory=list)
     _family: nesting.Family = field(default_factory=nesting.Family)
@@ -92,7 +91,7 @@ class Checker:
             self._successors.append((successor, found.warning(("superseded_by",), sentence, "unknown-runbook")))
         if not isinstance(name, str):
             return []
-        self._steps[name] = frozenset(step.id for step in outline.steps(found))
+        self._steps[name] = {step.id: "for_each" in step.data for step in outline.steps(found)}
         first = self._names.setdefault(name, found.file)
         if first == found.file:
             return []
@@ -107,12 +106,5 @@ class Checker:
         if name not in self._steps:
             hint = schema.nearest(name, self._steps)
             return [found.warning(("runbook",), f'there is no runbook "{name}" among these files', "unknown-runbook", hint=hint)]
-        expected = found.data.get("expect")
-        spoken = [(("given",), found.data), (("expect", "steps"), expected), (("expect", "decisions"), expected)]
-        return [
-            found.problem((*path, step), f'"{name}" has no step "{step}"', "unknown-step", hint=schema.nearest(step, steps), at_key=True)
-            for steps in [self._steps[name]]
-            for path, data in spoken
-            for step in outline.mapping(data, path[-1])
-            if own_step(step) not in steps
-        ]
+        steps = self._steps[name]
+        return list(spoken.check(found, name, steps=list(steps), lists=[step for step, is_list in steps.items() if is_list]))
