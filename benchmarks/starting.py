@@ -26,7 +26,7 @@ import httpx
 import parts
 from stopgap.approvals import gate as gates
 from stopgap.approvals.model import Answer
-from stopgap.engine import deploy, server
+from stopgap.engine import deploy, lifeline, server
 from stopgap.incidents import fold
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ steps:
 BOOKS = {"plain": HEAD.format(name="plain", gate=""), "asks": HEAD.format(name="asks", gate=", approval: {by: [incident-commander]}")}
 SERVE = """
 import prefect, stopgap_flows
-prefect.serve(stopgap_flows.plain.to_deployment(name="stopgap"))
+from prefect.deployments.runner import EntrypointType
+prefect.serve(stopgap_flows.plain.to_deployment(name="stopgap", entrypoint_type=EntrypointType.MODULE_PATH))
 """
 
 
@@ -174,11 +175,11 @@ def process(stack: parts.Parts, *words: str) -> Iterator[None]:
             [sys.executable, *words], cwd=os.environ["STOPGAP_RUNBOOKS"], env=environment(stack), stdout=log, stderr=log
         ) as running,
     ):
-        started(stack)  # the first run waits for its start
         try:
+            started(stack)  # the first run waits for its start
             yield
         finally:
-            running.terminate()
+            lifeline.end(running, patience=10)
 
 
 def environment(stack: parts.Parts) -> dict[str, str]:

@@ -140,7 +140,7 @@ def test_triggers_that_one_alert_may_fit_equally_well_are_named(broken: Path, ot
 
 def test_a_drill_speaks_of_its_runbooks_steps(broken: Path) -> None:
     broken.write_text(BROKEN.replace("txt", "text").replace("review_every: 90d\n", ""), encoding="utf-8")
-    drill = "apiVersion: stopgap/v1\nkind: Drill\nname: {0}\nrunbook: {0}\ntitle: Broken\ngiven: {{sya: done, \"say[0]\": done}}\n"
+    drill = 'apiVersion: stopgap/v1\nkind: Drill\nname: {0}\nrunbook: {0}\ntitle: Broken\ngiven: {{sya: done, "say[0]": done}}\n'
     (broken.parent / "broken.drill.yaml").write_text(drill.format("broken"), encoding="utf-8")
     (broken.parent / "other.drill.yaml").write_text(drill.format("brokn"), encoding="utf-8")
     code, said = _lint()
