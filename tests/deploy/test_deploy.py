@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.exceptions import PrefectHTTPStatusError
 
 from stopgap.engine import deploy, form
@@ -111,6 +112,17 @@ def test_deploying_again_updates_the_same_deployment(runbooks: Path) -> None:
     (second,) = deploy.deploy(load.load_all(runbooks))
     assert first.id == second.id
     assert first.version != second.version
+
+
+def test_deploying_again_leaves_alone_what_is_as_it_should_be_and_puts_right_what_is_not(runbooks: Path) -> None:
+    (deployed,) = deploy.deploy(load.load_all(runbooks))
+    with get_client(sync_client=True) as client:
+        first = client.read_deployment(deployed.id)
+        deploy.deploy(load.load_all(runbooks))
+        assert client.read_deployment(deployed.id).updated == first.updated
+        client.update_deployment(deployed.id, DeploymentUpdate(description="Somebody wrote over it."))
+        deploy.deploy(load.load_all(runbooks))
+        assert client.read_deployment(deployed.id).description == first.description
 
 
 def test_pruning_removes_what_has_no_runbook_any_more_unless_a_run_is_open(runbooks: Path) -> None:
