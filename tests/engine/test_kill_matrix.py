@@ -1,7 +1,7 @@
 """The kill matrix: a run that is killed at any point ends as it would have, or asks; its effect at the real system happens exactly once.
 
 The points are those that an unharmed run of the same action comes to: before and after each of its entries, and before and after what it sends.
-`make matrix` tries them all with every part and writes docs/reliability.md.
+`make matrix` tries them all with every part and writes docs/reliability.md; `make matrix POINTS=gaps` leaves out one of each two between which nothing lasts.
 """
 
 from __future__ import annotations
@@ -17,31 +17,38 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fixtures_timeline import KEY
+from matrix import losing, systems, table
 from matrix import nursery as nurseries
-from matrix import systems, table
 from matrix.bench import Bench, Ended, Nursery
 from matrix.cases import ALONE, CASES
 from matrix.control import PATIENCE, Control, Hold, Point
-from matrix.stack import People, Stack, Trial, until_all
+from matrix.losing import Floor
+from matrix.stack import People, Stack
 from stopgap import home
 from stopgap.actions import registry
-from stopgap.engine import server, start
-from stopgap.incidents import fold
+from stopgap.engine import server
 from stopgap.timeline import open as opening
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
 
+    from matrix.losing import Place
     from stopgap.incidents.model import Run
     from stopgap.timeline.postgres import Server
 
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
-pytestmark = pytest.mark.timeout(1200)  # many runs a test
+    Unharmed = dict[str, tuple[list[Place], Ended]]
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reliability.md"
+FOUND = ROOT / ".cache" / "matrix.json"
 IS_WHOLE = bool(os.environ.get("STOPGAP_REWRITE_MATRIX"))
+HAS_EVERY_POINT = os.environ.get("STOPGAP_REWRITE_MATRIX") == "every"
+pytestmark = pytest.mark.timeout(6 * 3600 if IS_WHOLE else 1200)  # many runs a test
 STACKED = "kubernetes.scale"  # with it CI tries the points of the worker, the server and PostgreSQL: they are the same for all
 AT_ONCE = 8  # runs; most of their time is waiting for Pods
 MOST_PROCESSES = 5  # for one run that is killed once
+MOST_KILLS = 8  # of the same run in the whole table, far from each other; in CI each run loses a part once
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +60,6 @@ class Killed:
     ended: Ended
     asked: bool
     effects: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """The whole stack, and what is needed to kill parts of it."""
-
-    bench: Bench
-    stack: Stack
-    people: People
-
-    def start_worker(self) -> None:
-        self.stack.start_worker(runbooks=self.bench.folder, control=self.bench.control.path)
 
 
 @pytest.fixture(scope="module")
@@ -127,12 +122,19 @@ def floor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Floor]:
 
 
 @pytest.fixture(scope="module")
+def unharmed(floor: Floor) -> Unharmed:
+    """Where a run of each action comes by on the whole stack, and how it ends, when nothing is killed."""
+    actions = registry.names() if IS_WHOLE else [STACKED]
+    return losing.unharmed(floor, [action for action in actions if not CASES[action].lacks(floor.bench.systems)])
+
+
+@pytest.fixture(scope="module")
 def results() -> Iterator[list[table.Result]]:
-    """What the tests found; written to the page only when that was asked for, and only whole."""
+    """What the tests found; written to the page only when that was asked for."""
     found: list[table.Result] = []
     yield found
-    if os.environ.get("STOPGAP_REWRITE_MATRIX"):
-        table.write(PAGE, found)
+    if IS_WHOLE and found:
+        table.write(PAGE, table.remember(FOUND, found))
 
 
 @pytest.mark.parametrize("action", registry.names())
@@ -160,91 +162,45 @@ def test_a_child_killed_at_any_point_costs_nothing(bench: Bench, nursery: Nurser
     ]
 
 
-@pytest.mark.parametrize("part", table.PARTS if IS_WHOLE else table.PARTS[1:])
-@pytest.mark.parametrize("action", registry.names() if IS_WHOLE else [STACKED])
-def test_a_part_killed_at_any_point_costs_nothing(floor: Floor, results: list[table.Result], action: str, part: str) -> None:
-    if missing := CASES[action].lacks(floor.bench.systems):
-        pytest.skip(missing)
-    points, expected = whole_reference(floor, action)
-    chosen: list[Point | str] = [*(points if IS_WHOLE else one_in_each_gap(points, table.PARTS.index(part)))]
-    if part != "child":  # a run that sleeps has none
-        chosen += [step for step in ("act", "act.undo") if Point("after", "gate.asked", step) in points]
-    found = [trial for batch in batches(chosen, floor.stack.at_once) for trial in lose(floor, action, part, batch)]
-    effects = floor.bench.systems.effects()
-    wrong = [
-        f"lost the {part} {each.point}: {effects[each.name]} effects, {ended}"
-        for each in found
-        if (ended := floor.bench.ended(action, each.run, each.name)) != expected or effects[each.name] != CASES[action].effects
+@pytest.mark.parametrize("part", table.PARTS[1:])  # the child's part is above
+def test_a_part_killed_at_any_point_costs_nothing(floor: Floor, unharmed: Unharmed, results: list[table.Result], part: str) -> None:
+    plan = [
+        (action, trip)
+        for action, (places, _) in unharmed.items()
+        for trip in losing.trips(places_of(part, action, places), MOST_KILLS if IS_WHOLE else 1)
     ]
-    assert wrong == [], f"unharmed: {CASES[action].effects} effects, {expected}"
+    plan.sort(key=lambda each: each[0] not in ALONE)  # those that wait for each other take longest
+    trials = losing.lose(floor, part, plan)
+    effects = floor.bench.systems.effects()
+    wrong = {
+        trial: trial.problem or f"{trial}, which lost the {part}: {effects[trial.name]} effects, {ended}"
+        for trial in trials
+        if trial.problem or (ended := trial.ended()) != unharmed[trial.action][1] or effects[trial.name] != CASES[trial.action].effects
+    }
+    sound = set(unharmed) - {trial.action for trial in wrong}
     assert floor.bench.timeline.verify().damages == ()
     results += [
         table.Result(
             part=part,
-            action=action,
-            point=each.point,
-            where=CASES[action].where(floor.bench.systems),
-            asked=each.run.id in floor.people.asked,
+            action=trial.action,
+            point=place,
+            where=CASES[trial.action].where(floor.bench.systems),
+            asked=place in trial.asked,
+            missed=place in trial.missed,
         )
-        for each in found
+        for trial in trials
+        for place in (*trial.lost, *trial.missed)
+        if trial.action in sound
     ]
+    assert list(wrong.values()) == []
 
 
-def whole_reference(floor: Floor, action: str) -> tuple[list[Point], Ended]:
-    """Let a run come to its end unharmed on the whole stack; return the points it came to, and how it ended."""
-    run, name = floor.bench.request(action)
-    start.schedule(floor.bench.timeline, floor.stack.api, run)
-    trial = Trial(action, run, name, "", None)
-    until_all([trial], lambda trial: floor.people.look(trial.run, trial.name), what="does not end unharmed")
-    return floor.bench.control.seen(run.id), floor.bench.ended(action, run, name)
-
-
-def batches(points: list[Point | str], size: int) -> list[list[Point | str]]:
-    """Cut into as many at once as there is room for."""
-    return [points[index : index + size] for index in range(0, len(points), size)]
-
-
-def lose(floor: Floor, action: str, part: str, points: list[Point | str]) -> list[Trial]:
-    """Bring a run to each of the points, let them all lose a part there, and wait for the end of each."""
-    bench, stack = floor.bench, floor.stack
-    trials = []
-    for point in points:
-        run, name = bench.request(action)
-        hold = None if isinstance(point, str) else bench.control.arm(run.id, point)
-        start.schedule(bench.timeline, stack.api, run)
-        trials.append(Trial(action, run, name, point, hold))
-    holds = [trial.hold for trial in trials if trial.hold]
-    try:
-        until_all(trials, lambda trial: trial.is_there(floor.people), what="never came to its point")
-    except AssertionError:
-        for hold in holds:
-            hold.released.set()  # whoever stands at a point keeps a process from the next tests
-        raise
-    kill(floor, part, holds)
-    until_all(trials, lambda trial: floor.people.look(trial.run, trial.name), what=f"lost the {part}, and does not end")
-    until_all(trials, lambda trial: has_ended_in_prefect(floor, trial.run), what="has ended, and Prefect does not know")
-    return trials
-
-
-def kill(floor: Floor, part: str, holds: list[Hold]) -> None:
-    """Kill the part while everybody stands at his point, let go whoever lives, and start the part again."""
-    stack = floor.stack
-    if part == "child":
-        for hold in holds:
-            os.kill(hold.pid, signal.SIGKILL)
-    else:
-        {"worker": stack.kill_worker, "server": stack.kill_server, "postgres": stack.kill_database}[part]()
-    for hold in holds:
-        hold.released.set()
-    if part == "worker":
-        floor.start_worker()
-    elif part != "child":
-        {"server": stack.start_server, "postgres": stack.start_database}[part]()
-
-
-def has_ended_in_prefect(floor: Floor, run: Run) -> bool:
-    """No run stays RUNNING in Prefect with nobody behind it."""
-    return floor.stack.api.flow_run(fold.find_run(floor.bench.timeline, run.id).flow_run).has_ended
+def places_of(part: str, action: str, places: Sequence[Place]) -> list[Place]:
+    """The points at which a part is killed, and the sleeps: a run that sleeps has no child."""
+    points = [place for place in places if isinstance(place, Point)]
+    if not HAS_EVERY_POINT:
+        points = one_in_each_gap(points, table.PARTS.index(part) + registry.names().index(action))
+    return [place for place in places if place in points or (isinstance(place, str) and part != "child")]
 
 
 def one_in_each_gap(points: list[Point], which: int) -> list[Point]:

@@ -10,8 +10,8 @@ import contextlib
 import os
 import select
 import signal
-import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -30,15 +30,13 @@ from stopgap.timeline import postgres
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from matrix.bench import Bench
-    from matrix.control import Hold, Point
     from stopgap.incidents.model import Run
 
 ANSWERS = {Question.APPROVE: Answer.APPROVE, Question.CONFIRM: Answer.DONE}
-PATIENCE = 300.0  # seconds; a loaded machine is slow
-LEASE = "2s"
+LEASE = "4s"
 LONGEST_CALL = "10s"
 
 
@@ -142,7 +140,7 @@ class People:
 
     bench: Bench
     stack: Stack
-    asked: set[str] = field(default_factory=set)
+    asked: Counter[str] = field(default_factory=Counter)  # run -> how often it asked what became of its effect
 
     def look(self, run: Run, name: str, *, but: str = "") -> bool:
         """Answer what the run asks, if it asks, but not at that step; return whether it has ended. What is away just now is tried at the next look."""
@@ -164,7 +162,7 @@ class People:
         if gate is None or gate.step == but or self.stack.api.flow_run(run.flow_run).state != "PAUSED":
             return
         if gate.question is Question.DOUBT:
-            self.asked.add(run.id)
+            self.asked[run.id] += 1
             self.bench.answer_doubt(run, name)
         else:
             attempt = Attempt(
@@ -177,32 +175,3 @@ class People:
             )
             decide.decide(self.bench.timeline, policies.load(self.bench.policy), SystemClock(), run=run, attempt=attempt)
         start.wake(self.stack.api, run)
-
-
-@dataclass(slots=True, eq=False)
-class Trial:
-    """A run of an action that is to lose a part at a point; a point that is a step's id is the sleep at that step's gate."""
-
-    action: str
-    run: Run
-    name: str
-    point: Point | str
-    hold: Hold | None
-
-    def is_there(self, people: People) -> bool:
-        """The run stands at its point; on the way there people answer what it asks."""
-        if self.hold and self.hold.reached.is_set():
-            return True
-        step = self.point if isinstance(self.point, str) else ""
-        if step and people.sleeps_at(self.run) == step:
-            return True
-        people.look(self.run, self.name, but=step)
-        return False
-
-
-def until_all(trials: Sequence[Trial], holds: Callable[[Trial], bool], *, what: str) -> None:
-    """Wait until something holds for each of them; there is nothing to wait on but looking."""
-    ends, left = time.monotonic() + PATIENCE, list(trials)
-    while left := [trial for trial in left if not holds(trial)]:
-        assert time.monotonic() < ends, "\n".join(f"{trial.run.id} of {trial.action} at {trial.point}: {what}" for trial in left)
-        time.sleep(0.3)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from matrix.cases import CASES
+from matrix.control import Point
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
-
-    from matrix.control import Point
 
 BEGIN = "<!-- the matrix begins -->"
 END = "<!-- the matrix ends -->"
@@ -23,13 +24,33 @@ STEPS = {"": "the run", "act": "the step", "act.undo": "its undo", "fail": "a st
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One run that lost a part at a point, and ended as it would have; `asked` says that it asked the incident commander first."""
+    """A run that lost a part at a point, and ended as it would have; `asked` says that it asked the incident commander first.
+
+    `missed`: the run that nobody killed came to this point, and no other did.
+    """
 
     part: str
     action: str
     point: Point | str
     where: str
     asked: bool = False
+    missed: bool = False
+    day: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
+
+
+def remember(path: Path, results: Sequence[Result]) -> list[Result]:
+    """Return the results with those that earlier runs of the tests found for other actions and parts, and keep them all for the next."""
+    earlier = [_of_json(each) for each in json.loads(path.read_text())] if path.exists() else []
+    new = {(each.part, each.action) for each in results}
+    found = [*(each for each in earlier if (each.part, each.action) not in new), *results]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps([asdict(each) for each in found]))
+    return found
+
+
+def _of_json(said: dict[str, Any]) -> Result:
+    point = said["point"]
+    return Result(**{**said, "point": point if isinstance(point, str) else Point(**point)})
 
 
 def write(page: Path, results: Sequence[Result]) -> None:
@@ -42,11 +63,17 @@ def write(page: Path, results: Sequence[Result]) -> None:
 
 def tables(results: Sequence[Result]) -> str:
     """Return both tables as Markdown."""
+    missed = sorted({f"{each.point} (`{each.action}`, {each.part})" for each in results if each.missed})
+    results = [each for each in results if not each.missed]
     asked = sum(each.asked for each in results)
+    days = sorted({each.day for each in results})
     summary = (
-        f"{len(results)} runs were killed, at {len({(each.action, each.point) for each in results})} points of {len({each.action for each in results})} actions. "
-        f"{len(results) - asked} ended as the run that nobody killed, {asked} asked the incident commander first. Effects lost: 0. Effects done twice: 0."
+        f"{len(results)} kills (SIGKILL), at {len({(each.action, each.point) for each in results})} points of {len({each.action for each in results})} actions, "
+        f"{' to '.join(dict.fromkeys([days[0], days[-1]]))}. Every run ended as the run that nobody killed; after {asked} of the kills it asked the incident commander first. "
+        "Effects lost: 0. Effects done twice: 0."
     )
+    if missed:
+        summary += f" Points to which only the run that nobody killed came: {'; '.join(missed)}."
     return "\n\n".join([summary, _by_action(results), _by_point(results)])
 
 
