@@ -119,16 +119,17 @@ def main() -> None:
     asked = parser.parse_args()
     random.seed(asked.seed)
     with everything() as (soak, effects):
-        went_on(soak, minutes=asked.minutes, runs=asked.runs)
+        late = went_on(soak, minutes=asked.minutes, runs=asked.runs)
         settled = wait_for_the_rest(soak)
-        table = report(soak, effects(), settled=settled, minutes=asked.minutes)
+        table = report(soak, effects(), late=late, settled=settled, minutes=asked.minutes)
     print(table)
     if asked.write:
         write(table)
     sys.exit(0 if "**" not in table else 1)
 
 
-def went_on(soak: Soak, *, minutes: float, runs: int) -> None:
+def went_on(soak: Soak, *, minutes: float, runs: int) -> int:
+    """Kill for so many minutes, and then begin what is missing of the runs; return how many those were."""
     began = time.monotonic()
     due = {part: began + 10 + random.expovariate(1 / every) for part, every in EVERY.items()}
     while (now := time.monotonic()) < began + minutes * 60:
@@ -146,10 +147,12 @@ def went_on(soak: Soak, *, minutes: float, runs: int) -> None:
                 file=sys.stderr,
             )
         time.sleep(0.2)
+    late = runs - len(soak.runs)
     while len(soak.runs) < runs:
         soak.begin()
         soak.look()
         time.sleep(0.2)
+    return late
 
 
 def wait_for_the_rest(soak: Soak, patience: float = 600) -> float:
@@ -160,7 +163,7 @@ def wait_for_the_rest(soak: Soak, patience: float = 600) -> float:
     return time.monotonic() - began
 
 
-def report(soak: Soak, effects: Counter[str], *, settled: float, minutes: float) -> str:
+def report(soak: Soak, effects: Counter[str], *, late: int, settled: float, minutes: float) -> str:
     found = [fold.find_run(soak.parts.timeline, name) for name in soak.runs]
     ends = Counter(str(run.end) for run in found)
     lost = [run.id for run in found if run.end is not RunEnd.DONE or effects[run.id] < 1]
@@ -171,7 +174,10 @@ def report(soak: Soak, effects: Counter[str], *, settled: float, minutes: float)
     verdict = soak.parts.timeline.verify()
     took = sorted(soak.took)
     rows = [
-        ("runs", f"{len(found)} in {minutes:g} minutes and {settled:.0f} s after the last kill; ended {dict(ends)}"),
+        (
+            "runs",
+            f"{len(found)}, {late} of them begun after {minutes:g} minutes of kills; ended {dict(ends)}, the last {settled:.0f} s after the last was begun",
+        ),
         ("killed", ", ".join(f"{part} {soak.parts.kills[part]} times" for part in EVERY)),
         ("effects lost", marked(len(lost), lost)),
         ("effects twice", marked(len(twice), twice)),
