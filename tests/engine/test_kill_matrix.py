@@ -1,7 +1,8 @@
 """The kill matrix: a run that is killed at any point ends as it would have, or asks; its effect at the real system happens exactly once.
 
 The points are those that an unharmed run of the same action comes to: before and after each of its entries, and before and after what it sends.
-`make matrix` tries them all with every part and writes docs/reliability.md; `make matrix POINTS=gaps` leaves out one of each two between which nothing lasts.
+`make matrix` tries them all with every part and writes docs/reliability.md. With `make matrix POINTS=gaps` the worker, the server and PostgreSQL are lost at one of each
+two between which nothing lasts; with `POINTS=thirds` at each of those one of the three is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fixtures_timeline import KEY
 from matrix import losing, systems, table
 from matrix import nursery as nurseries
 from matrix.bench import Bench, Ended, Nursery
+from matrix.case import IS_WHOLE, POINTS
 from matrix.cases import ALONE, CASES
 from matrix.control import PATIENCE, Control, Hold, Point
 from matrix.losing import Floor
@@ -42,13 +44,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
 FOUND = ROOT / ".cache" / "matrix.json"
-IS_WHOLE = bool(os.environ.get("STOPGAP_REWRITE_MATRIX"))
-HAS_EVERY_POINT = os.environ.get("STOPGAP_REWRITE_MATRIX") == "every"
 pytestmark = pytest.mark.timeout(6 * 3600 if IS_WHOLE else 1200)  # many runs a test
 STACKED = "kubernetes.scale"  # with it CI tries the points of the worker, the server and PostgreSQL: they are the same for all
 AT_ONCE = 8  # runs; most of their time is waiting for Pods
 MOST_PROCESSES = 5  # for one run that is killed once
-MOST_KILLS = 8  # of the same run in the whole table, far from each other; in CI each run loses a part once
+MOST_KILLS = 10  # of the same run in the whole table, far from each other; in CI each run loses a part once
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def results() -> Iterator[list[table.Result]]:
     """What the tests found; written to the page only when that was asked for."""
     found: list[table.Result] = []
     yield found
-    if IS_WHOLE and found:
+    if POINTS and found:
         table.write(PAGE, table.remember(FOUND, found))
 
 
@@ -198,8 +198,11 @@ def test_a_part_killed_at_any_point_costs_nothing(floor: Floor, unharmed: Unharm
 def places_of(part: str, action: str, places: Sequence[Place]) -> list[Place]:
     """The points at which a part is killed, and the sleeps: a run that sleeps has no child."""
     points = [place for place in places if isinstance(place, Point)]
-    if not HAS_EVERY_POINT:
-        points = one_in_each_gap(points, table.PARTS.index(part) + registry.names().index(action))
+    which = table.PARTS.index(part) + registry.names().index(action)
+    if POINTS != "every":
+        points = one_in_each_gap(points, which)
+    if POINTS == "thirds":
+        points = points[which % 3 :: 3]
     return [place for place in places if place in points or (isinstance(place, str) and part != "child")]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -59,7 +60,8 @@ class Bench:
     systems: Systems
     control: Control
     runbooks: dict[str, Runbook] = field(default_factory=dict)
-    numbers: Any = field(default_factory=lambda: itertools.count(1))
+    # Another bench, or one that was killed, may have left things on the same cluster.
+    numbers: Any = field(default_factory=lambda: itertools.count(random.randrange(1_000, 1_000_000)))
 
     @property
     def policy(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
 
     from matrix.systems import Systems
 
+# Which points are tried: "every", "gaps" or "thirds" of `make matrix`; "ci" writes down what CI tries; nothing in CI itself.
+POINTS = os.environ.get("STOPGAP_REWRITE_MATRIX", "")
+IS_WHOLE = POINTS in {"every", "gaps", "thirds"}
 NAME = "${{ params.name }}"  # of the object that is this run's alone
 THING = "${{ params.thing }}"  # what `make` returned: an id that the system chose
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from fixtures_cluster import BETTER, GOOD
-from matrix.case import NAME, THING, Case, nothing
+from matrix.case import IS_WHOLE, NAME, THING, Case, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,7 +52,7 @@ def _where(systems: Systems, on: str) -> str:
     """The whole table is made on a real cluster; otherwise what the sandbox can do is done there, which is quicker."""
     if on != "any":
         return on
-    return "real" if "real" in systems.sites and os.environ.get("STOPGAP_REWRITE_MATRIX") else "sandbox"
+    return "real" if "real" in systems.sites and IS_WHOLE else "sandbox"
 
 
 def _remove(place: Place, plural: str, name: str) -> None:

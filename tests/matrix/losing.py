@@ -168,6 +168,17 @@ def trips(places: Sequence[Place], each: int) -> list[deque[Place]]:
 def lose(floor: Floor, part: str, plan: Iterable[tuple[str, deque[Place]]]) -> list[Trial]:
     """Let a run of each action of the plan lose the part at each of its places; return the runs when all have ended, in Prefect too."""
     waiting, begun = deque(Trial(floor, action, places) for action, places in plan), list[Trial]()
+    try:
+        _lose_all(floor, part, waiting, begun)
+    finally:
+        for trial in begun:
+            trial.release()  # whoever stands at a point keeps a process from the next tests
+    _until_all(begun, Trial.look, what=f"lost the {part}, and does not end")
+    _until_all(begun, Trial.is_over_in_prefect, what="has ended, and Prefect does not know")
+    return begun
+
+
+def _lose_all(floor: Floor, part: str, waiting: deque[Trial], begun: list[Trial]) -> None:
     while waiting or any(trial.left for trial in begun if not trial.problem):
         here = [trial for trial in begun if not trial.has_ended and not trial.problem]
         here += _begin(_next(waiting, here, room=floor.stack.at_once))
@@ -184,9 +195,6 @@ def lose(floor: Floor, part: str, plan: Iterable[tuple[str, deque[Place]]]) -> l
             if hold:
                 hold.released.set()
         floor.start(part)
-    _until_all(begun, Trial.look, what=f"lost the {part}, and does not end")
-    _until_all(begun, Trial.is_over_in_prefect, what="has ended, and Prefect does not know")
-    return begun
 
 
 def _next(waiting: deque[Trial], going: Sequence[Trial], *, room: int) -> list[Trial]:
