@@ -125,7 +125,7 @@ def _runbook(action: str, case: Case, systems: Systems) -> dict[str, Any]:
             "name": "Act",
             "uses": action,
             "with": dict(case.arguments(systems)),
-            "timeout": "2m",
+            "timeout": "15m",  # it may be held at a point until all the others have come to theirs
             "approval": {"by": ["incident-commander"]},
             "verify": {"uses": "http.wait", "with": {"url": f"{systems.web.url}/ok/{NAME}", "within": "30s"}},
         }
