@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 if TYPE_CHECKING:
     from pathlib import Path
 
-PATIENCE = 120.0  # seconds; a loaded machine is slow
+PATIENCE = 300.0  # seconds; a loaded machine is slow
 
 
 @dataclass(frozen=True, slots=True, order=True)
