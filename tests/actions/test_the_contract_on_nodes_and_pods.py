@@ -44,9 +44,10 @@ def settle(place: Place, node: str, app: str = "web", *, owner: str = "ReplicaSe
     conditions = [{"type": kind, "status": "True"} for kind in ("ContainersReady", "Ready")]
     place.patch("pods", f"{app}-0/status", {"status": {"phase": "Running", "conditions": conditions}})
     if owner:  # it adopts the Pod
-        count = {"replicas": 1} if owner == "ReplicaSet" else {}
+        # A DaemonSet replaces what is not of its newest template, by default, and this Pod is of none.
+        rest = {"replicas": 1} if owner == "ReplicaSet" else {"updateStrategy": {"type": "OnDelete"}}
         template = {"metadata": {"labels": labels}, "spec": body}
-        controller = {**count, "selector": {"matchLabels": labels}, "template": template}
+        controller = {**rest, "selector": {"matchLabels": labels}, "template": template}
         place.create(f"{owner.lower()}s", {"apiVersion": "apps/v1", "kind": owner, "metadata": {"name": app}, "spec": controller})
         place.until("pods", f"{app}-0", lambda it: bool(it["metadata"].get("ownerReferences")))
 

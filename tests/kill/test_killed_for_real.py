@@ -100,10 +100,12 @@ class Stack:
         return int(found["count"])
 
     def run(self, runbook: str = "grow", *, starts: int = 1) -> str:
-        """Start a run and return its name once so many steps have started."""
+        """Start a run, once Prefect is back from what an earlier test did to it, and return its name once so many steps have started."""
+        until(self.prefect_answers)
         self.replicas += 1
         words = [sys.executable, "-m", "stopgap", "run", runbook, "-p", f"replicas={self.replicas}", "--as", "ada", "--json"]
-        started = subprocess.run(words, env=self.env, capture_output=True, text=True, check=True)
+        started = subprocess.run(words, env=self.env, capture_output=True, text=True, check=False)
+        assert started.returncode == 0, started.stderr
         name = str(json.loads(started.stdout)["run"])
         until(functools.partial(self.has, name, "step.started", starts))
         return name
@@ -123,6 +125,12 @@ class Stack:
         assert found
         said = found["environment"]
         return Api(url=said["PREFECT_API_URL"], auth=said["PREFECT_API_AUTH_STRING"])
+
+    def prefect_answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.prefect().url}/health", trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
 
     def processes(self) -> dict[int, str]:
         found = {}
