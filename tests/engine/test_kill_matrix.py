@@ -196,7 +196,7 @@ def test_a_part_killed_at_any_point_costs_nothing(floor: Floor, unharmed: Unharm
 
 
 def places_of(part: str, action: str, places: Sequence[Place]) -> list[Place]:
-    """The points at which a part is killed, and the sleeps: a run that sleeps has no child.
+    """The points at which a part is killed, and the sleeps.
 
     A process that lives on is not held while it waits for what it reads: to its call that is a service that does not answer in time, and the step fails for that.
     """
@@ -208,7 +208,7 @@ def places_of(part: str, action: str, places: Sequence[Place]) -> list[Place]:
         points = one_in_each_gap(points, which)
     if POINTS == "thirds":
         points = points[which % 3 :: 3]
-    return [place for place in places if place in points or (isinstance(place, str) and part != "child")]
+    return [place for place in places if place in points or isinstance(place, str)]
 
 
 def one_in_each_gap(points: list[Point], which: int) -> list[Point]:

@@ -6,8 +6,6 @@ stand there the part is killed and started again; whoever has another point befo
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -44,18 +42,13 @@ class Floor:
         """Start the worker, or start it again after it was killed."""
         self.stack.start_worker(runbooks=self.bench.folder, control=self.bench.control.path)
 
-    def kill(self, part: str, pids: Sequence[int]) -> None:
-        """Kill the part; as a child, the processes with these ids."""
-        if part == "child":
-            for pid in pids:
-                os.kill(pid, signal.SIGKILL)
-        else:
-            {"worker": self.stack.kill_worker, "server": self.stack.kill_server, "postgres": self.stack.kill_database}[part]()
+    def kill(self, part: str) -> None:
+        """Kill the part."""
+        {"worker": self.stack.kill_worker, "server": self.stack.kill_server, "postgres": self.stack.kill_database}[part]()
 
     def start(self, part: str) -> None:
-        """Start the part again; a child is started by its worker."""
-        if part != "child":
-            {"worker": self.start_worker, "server": self.stack.start_server, "postgres": self.stack.start_database}[part]()
+        """Start the part again."""
+        {"worker": self.start_worker, "server": self.stack.start_server, "postgres": self.stack.start_database}[part]()
 
 
 @dataclass(slots=True, eq=False)
@@ -190,7 +183,7 @@ def _lose_all(floor: Floor, part: str, waiting: deque[Trial], begun: list[Trial]
         _until_all(going, Trial.is_there, besides=leaving, what="never came to its place")
         waiting += [Trial(floor, trial.action, rest) for trial in going if trial.has_ended and (rest := trial.give_up())]
         standing = [trial for trial in going if not trial.has_ended and not trial.problem]
-        floor.kill(part, [trial.hold.pid for trial in standing if trial.hold])
+        floor.kill(part)
         for hold in [trial.lose() for trial in standing]:
             if hold:
                 hold.released.set()
