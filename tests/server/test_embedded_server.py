@@ -94,6 +94,11 @@ def test_a_taken_port_is_left_alone_and_the_move_is_known(tmp_path: Path) -> Non
     assert str(error.value).startswith("The Prefect server ended with code 3 while it started. Its log, ")
 
 
+def test_two_that_want_the_same_port_at_the_same_moment_do_not_both_get_it() -> None:
+    with server.listen(0) as first, server.listen(first.getsockname()[1]) as second:
+        assert first.getsockname() != second.getsockname()
+
+
 def test_it_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import os, sys

@@ -212,12 +212,16 @@ def _auth(home: Path) -> str:
 
 
 def listen(port: int) -> socket.socket:
-    """Bind the wanted port, or any other when it is taken."""
+    """Take the wanted port, or any other when it is taken.
+
+    It is listened on at once: two that only bind the same port may both have it, and whoever connects while its server starts waits for that.
+    """
     for wanted in (port, 0):
         listening = socket.socket()
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((HOST, wanted))
+            listening.listen()
         except OSError:
             listening.close()
         else:

@@ -37,12 +37,13 @@ class PortError(StopgapError):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind the address; PortError says who has it."""
+    """Take the address, listening at once: two that only bind it may both have it. PortError says why it cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sends at once only where it sees that this is TCP
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen()
     except (OSError, OverflowError) as error:
         listening.close()
         raise PortError(f"{host}:{port} cannot be listened on ({error}). Choose another one:  stopgap serve --port 4211") from error
