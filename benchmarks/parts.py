@@ -71,6 +71,12 @@ class Parts:
         """Prefect's API."""
         return Api(url=self.prefect.api_url, auth=self.prefect.auth)
 
+    @property
+    def postmaster(self) -> int:
+        """PostgreSQL's first process."""
+        (file,) = (self.folder / "postgres").glob("[0-9]*/postmaster.pid")
+        return int(file.read_text().splitlines()[0])
+
     def add_worker(self, *, at_once: int = 8) -> None:
         """Start one more worker, on a home of its own; returns when it is ready."""
         receiver, sender = os.pipe()
@@ -142,9 +148,7 @@ class Parts:
         return 1
 
     def _kill_database(self) -> int:
-        (file,) = (self.folder / "postgres").glob("[0-9]*/postmaster.pid")
-        first = int(file.read_text().splitlines()[0])
-        for pid in (first, *children(first)):
+        for pid in (self.postmaster, *children(self.postmaster)):
             slain(pid)
         old, self.database = self.database, postgres.start(self.folder)
         old.close()
@@ -176,6 +180,16 @@ def threads(pid: int) -> int:
         return len(list(Path(f"/proc/{pid}/task").iterdir()))
     except OSError:
         return 0
+
+
+def busy(pid: int) -> float:
+    """Return how many seconds a process, those that it started and those that these started have kept a processor busy."""
+    try:
+        fields = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    own = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # proc(5): utime, stime, and those of children that have ended
+    return own + sum(map(busy, children(pid)))
 
 
 @contextlib.contextmanager
