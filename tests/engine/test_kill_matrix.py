@@ -1,29 +1,27 @@
 """The kill matrix: a run that is killed at any point ends as it would have, or asks; its effect at the real system happens exactly once.
 
 The points are those that an unharmed run of the same action comes to: before and after each of its entries, and before and after what it sends.
-`make matrix` tries them all with every part and writes docs/reliability.md. With `make matrix POINTS=gaps` the worker, the server and PostgreSQL are lost at one of each
-two between which nothing lasts; with `POINTS=thirds` at each of those one of the three is.
+CI kills the process of the run at all of them, with every action; and the worker, Prefect's server and PostgreSQL with one action, at one of each two points
+between which nothing lasts. `make matrix` tries every action and point with every part and writes docs/reliability.md. With `make matrix POINTS=gaps` the three are
+lost at as few points as in CI; with `POINTS=thirds` at each of those one of the three is.
 """
 
 from __future__ import annotations
 
 import os
-import signal
-import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from fixtures_timeline import KEY
-from matrix import losing, systems, table
-from matrix import nursery as nurseries
+from matrix import dying, losing, systems, table
 from matrix.bench import Bench, Ended, Nursery
 from matrix.case import IS_WHOLE, POINTS
 from matrix.cases import ALONE, CASES
-from matrix.control import PATIENCE, Control, Hold, Point
+from matrix.control import Control, Point
 from matrix.losing import Floor
 from matrix.stack import People, Stack
 from stopgap import home
@@ -36,30 +34,19 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from matrix.losing import Place
-    from stopgap.incidents.model import Run
     from stopgap.timeline.postgres import Server
 
     Unharmed = dict[str, tuple[list[Place], Ended]]
+    Killed = dict[str, Future[dying.Died]]
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
 FOUND = ROOT / ".cache" / "matrix.json"
 pytestmark = pytest.mark.timeout(6 * 3600 if IS_WHOLE else 1200)  # many runs a test
 STACKED = "kubernetes.scale"  # with it CI tries the points of the worker, the server and PostgreSQL: they are the same for all
-AT_ONCE = 8  # runs; most of their time is waiting for Pods
-MOST_PROCESSES = 5  # for one run that is killed once
-MOST_KILLS = 10  # of the same run in the whole table, far from each other; in CI each run loses a part once
-
-
-@dataclass(frozen=True, slots=True)
-class Killed:
-    """A run that was killed at a point, and what became of it."""
-
-    point: Point
-    name: str
-    ended: Ended
-    asked: bool
-    effects: int = 0
+AT_ONCE = 3  # actions whose children are killed
+MOST_KILLS = 10  # of the same run, far from each other
+SOME_KILLS = 4  # the same in CI for the other parts, where there are few runs
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +77,20 @@ def bench(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="module")
-def nursery(bench: Bench, env: dict[str, str]) -> Iterator[Nursery]:
-    with Nursery(bench, env) as nursery:
-        yield nursery
+def killed(request: pytest.FixtureRequest, bench: Bench, env: dict[str, str]) -> Iterator[Killed]:
+    """What becomes of the children of each action that is tried, some actions at a time: much of it is waiting for Pods."""
+    tried = [
+        item.callspec.params.get("action")
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.module is request.module
+    ]
+    with Nursery(bench, env) as nursery, ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {
+            action: pool.submit(dying.everywhere, bench, nursery, action, most=MOST_KILLS)
+            for action in CASES
+            if action in tried and not CASES[action].lacks(bench.systems)
+        }
+        pool.shutdown(cancel_futures=True)
 
 
 @pytest.fixture(scope="module")
@@ -138,27 +136,25 @@ def results() -> Iterator[list[table.Result]]:
 
 
 @pytest.mark.parametrize("action", registry.names())
-def test_a_child_killed_at_any_point_costs_nothing(bench: Bench, nursery: Nursery, results: list[table.Result], action: str) -> None:
+def test_a_child_killed_at_any_point_costs_nothing(bench: Bench, killed: Killed, results: list[table.Result], action: str) -> None:
     assert action in CASES, f"The action {action} has no case in tests/matrix/cases.py: say there how it is tried."
     if missing := CASES[action].lacks(bench.systems):
         pytest.skip(missing)
-    if CASES[action].rare and not IS_WHOLE:
-        pytest.skip(CASES[action].rare)
-    points, expected = reference(bench, nursery, action)
-    points = points if IS_WHOLE else one_in_each_gap(points, registry.names().index(action))
-    with ThreadPoolExecutor(1 if action in ALONE else AT_ONCE) as pool:
-        found = list(pool.map(lambda point: killed(bench, nursery, action, point), points))
+    died = killed[action].result()
     effects = bench.systems.effects()
     wrong = [
-        f"killed {each.point}: {effects[each.name]} effects, {each.ended}"
-        for each in found
-        if each.ended != expected or effects[each.name] != CASES[action].effects
+        f"{run}: {effects[run.name]} effects, {run.outcome}"
+        for run in died.runs
+        if run.outcome != died.unharmed or effects[run.name] != CASES[action].effects
     ]
-    assert wrong == [], f"unharmed: {CASES[action].effects} effects, {expected}"
+    assert wrong == [], f"unharmed: {CASES[action].effects} effects, {died.unharmed}"
+    assert Counter(point for run in died.runs for point in run.lost) == Counter(died.points)
     assert bench.timeline.verify().damages == ()
+    where = CASES[action].where(bench.systems)
     results += [
-        table.Result(part="child", action=action, point=each.point, where=CASES[action].where(bench.systems), asked=each.asked)
-        for each in found
+        table.Result(part="child", action=action, point=point, where=where, asked=point in run.asked)
+        for run in died.runs
+        for point in run.lost
     ]
 
 
@@ -167,7 +163,7 @@ def test_a_part_killed_at_any_point_costs_nothing(floor: Floor, unharmed: Unharm
     plan = [
         (action, trip)
         for action, (places, _) in unharmed.items()
-        for trip in losing.trips(places_of(part, action, places), MOST_KILLS if IS_WHOLE else 1)
+        for trip in losing.trips(places_of(part, action, places), MOST_KILLS if IS_WHOLE else SOME_KILLS)
     ]
     plan.sort(key=lambda each: each[0] not in ALONE)  # those that wait for each other take longest
     trials = losing.lose(floor, part, plan)
@@ -216,48 +212,3 @@ def one_in_each_gap(points: list[Point], which: int) -> list[Point]:
     first, *others = points
     gaps = [others[index : index + 2] for index in range(0, len(others), 2)]
     return [first, *(gap[(which + number) % len(gap)] for number, gap in enumerate(gaps))]
-
-
-def reference(bench: Bench, nursery: Nursery, action: str) -> tuple[list[Point], Ended]:
-    """Let a run come to its end unharmed; return the points it came to, and how it ended."""
-    run, name = bench.request(action)
-    _, code = nursery.carry_out(action, run)
-    assert code.result(PATIENCE) == nurseries.ENDED
-    ended = bench.ended(action, run, name)
-    assert (ended.steps["act"], ended.steps.get("act.undo", "done")) == ("done", "done"), bench.account(run)
-    assert bench.systems.effects()[name] == CASES[action].effects, bench.account(run)
-    return bench.control.seen(run.id), ended
-
-
-def killed(bench: Bench, nursery: Nursery, action: str, point: Point) -> Killed:
-    """Kill the process of a new run at a point, and let others go on until the run has ended."""
-    run, name = bench.request(action)
-    hold = bench.control.arm(run.id, point)
-    pid, first = nursery.carry_out(action, run)
-    assert arrives(hold, first), f"{action} never came to this point: {point}\n{bench.account(run)}\n{bench.control.seen(run.id)}"
-    assert hold.pid == pid
-    os.kill(pid, signal.SIGKILL)
-    hold.released.set()
-    assert first.result(PATIENCE) == -signal.SIGKILL
-    asked = go_on(bench, nursery, action, run, name)
-    return Killed(point, name, bench.ended(action, run, name), asked)
-
-
-def arrives(hold: Hold, first: Future[int]) -> bool:
-    """Wait until a process stands at its point; false when it ended before."""
-    ends = time.monotonic() + PATIENCE
-    while not hold.reached.wait(0.1):
-        if first.done() or time.monotonic() > ends:
-            return hold.reached.is_set()
-    return True
-
-
-def go_on(bench: Bench, nursery: Nursery, action: str, run: Run, name: str) -> bool:
-    """Start a process for the run until it has ended; say whether it had to ask what became of its effect."""
-    for count in range(MOST_PROCESSES):
-        _, code = nursery.carry_out(action, run)
-        if code.result(PATIENCE) == nurseries.ENDED:
-            return count > 0
-        assert code.result() == nurseries.ASKS
-        bench.answer_doubt(run, name)
-    raise AssertionError(f"{run.id} of {action} does not end")

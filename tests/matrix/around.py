@@ -25,7 +25,6 @@ KINDS = {
     "traces": "jaeger",
     "metrics": "newrelic",
 }
-READS = "it only reads, as http.get and http.wait do, which are tried; `make matrix` tries it too"
 
 
 @contextlib.contextmanager
@@ -64,8 +63,8 @@ def _told(systems: Systems, name: str) -> Any:
     return sum(each["title"].startswith(f"{name} ") for each in tuple(systems.office.told))
 
 
-def _case(arguments: Mapping[str, Any], *, effects: int, make: Any = nothing, look: Any = nothing, rare: str = "") -> Case:
-    return Case(arguments=lambda _: arguments, make=make, look=look, effects=effects, counted=COUNTED, rare=rare)
+def _case(arguments: Mapping[str, Any], *, effects: int, make: Any = nothing, look: Any = nothing) -> Case:
+    return Case(arguments=lambda _: arguments, make=make, look=look, effects=effects, counted=COUNTED)
 
 
 def _posts(systems: Systems, name: str) -> Any:
@@ -78,16 +77,16 @@ def _meetings(systems: Systems, name: str) -> Any:
 
 
 CASES: Mapping[str, Case] = {
-    "logs.search": _case({"query": NAME}, effects=0, rare=READS),
-    "logs.wait": _case({"query": NAME, "below": 1}, effects=0, rare=READS),
-    "metrics.query": _case({"query": NAME}, effects=0, rare=READS),
-    "metrics.wait": _case({"query": NAME, "below": 1}, effects=0, rare=READS),
+    "logs.search": _case({"query": NAME}, effects=0),
+    "logs.wait": _case({"query": NAME, "below": 1}, effects=0),
+    "metrics.query": _case({"query": NAME}, effects=0),
+    "metrics.wait": _case({"query": NAME, "below": 1}, effects=0),
     "notify.send": _case({"to": ["office"], "title": f"{NAME} is slow", "text": "It is looked after."}, effects=1, look=_told),
     "bridge.open": _case({"title": f"{NAME} is slow"}, effects=1, look=_meetings),
     "status.update": _case({"status": "investigating", "title": f"{NAME} is slow", "message": "We look into it."}, effects=2, look=_posts),
     "ticket.close": _case({"ticket": THING}, effects=1, make=_ticket, look=_tickets),
     "ticket.comment": _case({"ticket": THING, "text": "It is looked after."}, effects=1, make=_ticket, look=_tickets),
     "ticket.open": _case({"title": f"{NAME} is slow"}, effects=2, look=_tickets),
-    "traces.find": _case({"service": NAME}, effects=0, rare=READS),
-    "traces.wait": _case({"service": "shop", "above": 0}, effects=0, rare=READS),
+    "traces.find": _case({"service": NAME}, effects=0),
+    "traces.wait": _case({"service": "shop", "above": 0}, effects=0),
 }

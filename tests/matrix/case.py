@@ -34,8 +34,7 @@ class Case:
 
     `arguments` are the step's, in which NAME stands for the object that is this run's alone; `make` sets that object up, and may return its id; `look` reads
     from the system what must be the same however the run was killed; `effects` is how often a complete run changes the object, its undo
-    included; `counted` says where they are counted, and `where` on which of several systems. `lacks` says what is missing here to try it,
-    `rare` why it is tried by `make matrix` alone.
+    included; `counted` says where they are counted, and `where` on which of several systems. `lacks` says what is missing here to try it.
     """
 
     arguments: Callable[[Systems], Mapping[str, Any]]
@@ -46,4 +45,3 @@ class Case:
     remove: Callable[[Systems, str], None] = nothing
     where: Callable[[Systems], str] = everything
     lacks: Callable[[Systems], str] = everything
-    rare: str = ""

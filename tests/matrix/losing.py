@@ -10,7 +10,7 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from matrix.cases import ALONE
 from matrix.control import Hold, Point
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stopgap.incidents.model import Run
 
 Place = Point | str  # a step's id is the sleep at that step's gate
+P = TypeVar("P", bound=Place)
 
 AT_ONCE = 8  # objects are set up
 PATIENCE = 300.0  # seconds; a loaded machine is slow
@@ -152,7 +153,7 @@ def _places(floor: Floor, run: Run) -> list[Place]:
     return found
 
 
-def trips(places: Sequence[Place], each: int) -> list[deque[Place]]:
+def trips(places: Sequence[P], each: int) -> list[deque[P]]:
     """Share places out to as few runs as come to `each` of them, far from each other."""
     runs = -(-len(places) // each)
     return [deque(places[number::runs]) for number in range(runs)]

@@ -8,6 +8,7 @@ question is answered as the order says, one in doubt is left open.
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import importlib
 import json
@@ -36,6 +37,8 @@ from stopgap.timeline import open as opening
 if TYPE_CHECKING:
     from stopgap.approvals.model import Gate
     from stopgap.engine.stage import Part
+    from stopgap.policy.model import Policy
+    from stopgap.runbook.model import Runbook
 
 ENDED, ASKS = 0, 3
 LOADED = (
@@ -64,8 +67,7 @@ class Answering(ScriptedStage):
 
 def carry_out(order: dict[str, Any]) -> int:
     """Carry a run out, from wherever it is; return ENDED, or ASKS when it waits for people."""
-    policy = policies.load(Path(order["policy"]))
-    runbook = runbooks.load(Path(order["runbook"]))
+    policy, runbook = _policy(order["policy"]), _runbook(order["runbook"])
     with opening.timeline() as timeline:
         run = fold.find_run(timeline, order["run"])
         work = Work(
@@ -121,6 +123,8 @@ def _warm_up() -> None:
 
 
 def _fork(order: dict[str, Any]) -> None:
+    _policy(order["policy"])  # read here once: reading them is half of what each process would take to begin
+    _runbook(order["runbook"])
     pid = os.fork()
     if pid:
         _say({"order": order["order"], "pid": pid})
@@ -132,6 +136,16 @@ def _fork(order: dict[str, Any]) -> None:
     finally:  # only when it raised
         traceback.print_exc()
         os._exit(1)
+
+
+@functools.cache
+def _policy(path: str) -> Policy:
+    return policies.load(Path(path))
+
+
+@functools.cache
+def _runbook(path: str) -> Runbook:
+    return runbooks.load(Path(path))
 
 
 def _reap() -> None:
