@@ -102,13 +102,18 @@ class Stack:
     def run(self, runbook: str = "grow", *, starts: int = 1) -> str:
         """Start a run, once Prefect is back from what an earlier test did to it, and return its name once so many steps have started."""
         until(self.prefect_answers)
+        asked, warning = self.ask(runbook)
+        assert not warning
+        until(functools.partial(self.has, asked["run"], "step.started", starts))
+        return str(asked["run"])
+
+    def ask(self, runbook: str) -> tuple[dict[str, str], str]:
+        """Ask for a run; return what it says about it, and what it warns of."""
         self.replicas += 1
         words = [sys.executable, "-m", "stopgap", "run", runbook, "-p", f"replicas={self.replicas}", "--as", "ada", "--json"]
-        started = subprocess.run(words, env=self.env, capture_output=True, text=True, check=False)
-        assert started.returncode == 0, started.stderr
-        name = str(json.loads(started.stdout)["run"])
-        until(functools.partial(self.has, name, "step.started", starts))
-        return name
+        done = subprocess.run(words, env=self.env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout), done.stderr
 
     def has(self, run: str, kind: str, count: int = 1) -> bool:
         return sum(entry.kind == kind for entry in self.timeline.of_run(run)) >= count
@@ -211,6 +216,20 @@ def test_everything_killed_in_the_middle_of_a_step_costs_nothing(stack: Stack) -
     stack.up.wait()
     stack.start()
     _ends_well(stack, run, before)
+
+
+def test_a_run_asked_for_while_prefect_does_not_answer_begins_once_when_it_does(stack: Stack) -> None:
+    until(stack.prefect_answers)
+    before, url = stack.effects(), stack.prefect().url
+    stack.kill("prefect_server", signal.SIGSTOP)
+    asked, warning = stack.ask("grow")
+    stack.kill("prefect_server", signal.SIGCONT)
+    assert (asked["flow_run"], asked["link"]) == ("", "")
+    assert warning == (
+        f"Prefect does not answer at {url} (timed out).\n{asked['run']} is asked for, and begins as soon as it can within 30m. "
+        f"Asking again would start another run. To end this one:  stopgap abort {asked['run']}\n"
+    )
+    _ends_well(stack, asked["run"], before)
 
 
 def test_a_child_killed_with_several_steps_in_flight_costs_nothing(stack: Stack) -> None:

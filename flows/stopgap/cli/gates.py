@@ -78,7 +78,7 @@ def _open(timeline: Timeline, policies: dict[str, Policy], now: datetime) -> Ite
             "expires_at": format_time(gate.expires_at),
             "left_seconds": max(int((gate.expires_at - now).total_seconds()), 0),
             "may_break_glass": list(glass.people) if glass and now >= gate.asked_at + glass.after else [],
-            "link": starting.link(run) if run.flow_run and starting.has_link() else "",
+            "link": starting.link(run) if starting.has_link() else "",
         }
 
 

@@ -53,7 +53,7 @@ def command(  # noqa: PLR0913  click hands over one argument an option
 ) -> int:
     """Start RUNBOOK (its name, as in `stopgap lint`) and show its timeline until it ends.
 
-    Needs a running `stopgap up`. Ctrl-C stops following, not the run; see it again with `stopgap timeline follow`.
+    Needs a running `stopgap up`. A run that Prefect cannot take just now begins later, once. Ctrl-C stops following, not the run; see it again with `stopgap timeline follow`.
 
     Exit codes: 0 done, 1 failed or aborted, 4 rejected or expired at a gate.
     """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stopgap import clock
 from stopgap.incidents import fold
 from stopgap.incidents.model import LATE, Mode
 from stopgap.incidents.open import open_incident, request_run
@@ -40,7 +41,7 @@ class Asked:
 
 @contextlib.contextmanager
 def asked_for(asked: Asked) -> Iterator[tuple[Timeline, Run]]:
-    """Put the request on the timeline, hand the run to the running Prefect, and print where to see it."""
+    """Put the request on the timeline, and hand the run to the running Prefect."""
     from stopgap.engine import server
     from stopgap.timeline import open as timelines
 
@@ -72,8 +73,8 @@ def refuse_secrets(runbook: Runbook) -> None:
 
 
 def link(run: Run) -> str:
-    """Return where the run is seen in the Prefect UI."""
-    return f"{_ui()}/runs/flow-run/{run.flow_run}"
+    """Return where the run is seen in the Prefect UI; empty when Prefect does not have it yet."""
+    return f"{_ui()}/runs/flow-run/{run.flow_run}" if run.flow_run else ""
 
 
 def login_link(run: Run) -> str:
@@ -92,7 +93,7 @@ def has_link() -> bool:
 
 def announce(run: Run) -> None:
     """Print the run and where it is seen."""
-    click.echo(f"{run.id}  {link(run)}")
+    click.echo(f"{run.id}  {link(run)}".rstrip())
 
 
 def _open(timeline: Timeline, asked: Asked, key: str) -> IncidentId:
@@ -102,11 +103,15 @@ def _open(timeline: Timeline, asked: Asked, key: str) -> IncidentId:
 
 
 def hand_over(timeline: Timeline, run: Run) -> Run:
-    """Give a run that is asked for to Prefect; PrefectAwayError says that it starts later."""
+    """Give a run that is asked for to Prefect, or say that a worker does so later. It is no error: who asks again starts another run."""
     from stopgap.engine import api, start
 
     try:
         start.schedule(timeline, api.Api.of_environment(), run)
-    except api.PrefectAwayError as error:
-        raise api.PrefectAwayError(f"{run.id} is asked for and starts when Prefect is back. {error}") from error
+    except (api.PrefectAwayError, start.NotDeployedError) as error:
+        click.echo(
+            f"{error}\n{run.id} is asked for, and begins as soon as it can within {clock.format_duration(run.expires)}. "
+            f"Asking again would start another run. To end this one:  stopgap abort {run.id}",
+            err=True,
+        )
     return fold.find_run(timeline, run.id)
