@@ -44,7 +44,7 @@ PAGE = ROOT / "docs" / "reliability.md"
 FOUND = ROOT / ".cache" / "matrix.json"
 pytestmark = pytest.mark.timeout(6 * 3600 if IS_WHOLE else 1200)  # many runs a test
 STACKED = "kubernetes.scale"  # with it CI tries the points of the worker, the server and PostgreSQL: they are the same for all
-AT_ONCE = 3  # actions whose children are killed
+AT_ONCE = 2  # actions whose children are killed
 MOST_KILLS = 10  # of the same run, far from each other
 SOME_KILLS = 4  # the same of PostgreSQL, without which runs end in Prefect and go on later and later; and in CI, where there are few runs
 
