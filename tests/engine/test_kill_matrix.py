@@ -148,13 +148,13 @@ def test_a_child_killed_at_any_point_costs_nothing(bench: Bench, killed: Killed,
         if run.outcome != died.unharmed or effects[run.name] != CASES[action].effects
     ]
     assert wrong == [], f"unharmed: {CASES[action].effects} effects, {died.unharmed}"
-    assert Counter(point for run in died.runs for point in run.lost) == Counter(died.points)
+    assert Counter(point for run in died.runs for point in (*run.lost, *run.missed)) == Counter(died.points)
     assert bench.timeline.verify().damages == ()
     where = CASES[action].where(bench.systems)
     results += [
-        table.Result(part="child", action=action, point=point, where=where, asked=point in run.asked)
+        table.Result(part="child", action=action, point=point, where=where, asked=point in run.asked, missed=point in run.missed)
         for run in died.runs
-        for point in run.lost
+        for point in (*run.lost, *run.missed)
     ]
 
 
