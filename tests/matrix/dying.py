@@ -81,9 +81,7 @@ class Dying:
         """Start processes for it, and answer what they ask, until one stands at its point or has ended the run."""
         for _ in range(MOST_QUESTIONS):
             pid, code = self.nursery.carry_out(self.action, self.run)
-            if hold is None:
-                code.result(PATIENCE)
-            elif _arrives(hold, code):
+            if hold and _arrives(hold, code):
                 return pid, code
             if code.result(PATIENCE) == nurseries.ENDED:
                 return pid, code

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from matrix.cases import ALONE
-from matrix.control import Hold, Point
+from matrix.control import PATIENCE, Hold, Point
 from stopgap.engine import start
 from stopgap.incidents import fold
 
@@ -28,7 +28,6 @@ Place = Point | str  # a step's id is the sleep at that step's gate
 P = TypeVar("P", bound=Place)
 
 AT_ONCE = 8  # objects are set up
-PATIENCE = 300.0  # seconds; a loaded machine is slow
 
 
 @dataclass(frozen=True, slots=True)
