@@ -143,8 +143,12 @@ def answer_in_v2(page: Page, name: str, code: str) -> None:
     form = page.get_by_role("dialog", name="Resume Flow Run")
     expect(form.get_by_text("kubernetes/sandbox/shop/deployment/checkout")).to_be_visible()
     for field, option in (("Decision", re.compile("^approve$")), ("This change", re.compile("^[0-9a-f]{16}$"))):
-        form.get_by_role("button", name=f"Select {field}").click()
+        opener = form.get_by_role("button", name=f"Select {field}")
+        opener.click()
         page.get_by_role("option", name=option).click()
+        # A list that is closing hands the focus back, which closes the list that was opened meanwhile.
+        expect(page.get_by_role("option")).to_have_count(0)
+        expect(opener).to_be_focused()
     for number, text in enumerate((name, code, "seen in the newer UI")):
         form.locator("textarea").nth(number).fill(text)
     keep(page, "gate-v2")
