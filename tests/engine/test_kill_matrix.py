@@ -192,13 +192,8 @@ def test_a_part_killed_at_any_point_costs_nothing(floor: Floor, unharmed: Unharm
 
 
 def places_of(part: str, action: str, places: Sequence[Place]) -> list[Place]:
-    """The points at which a part is killed, and the sleeps.
-
-    A process that lives on is not held while it waits for what it reads: to its call that is a service that does not answer in time, and the step fails for that.
-    """
+    """The points at which a part is killed, and the sleeps."""
     points = [place for place in places if isinstance(place, Point)]
-    if part in {"server", "postgres"}:
-        points = [point for point in points if not (point.when == "after" and ": GET " in point.what)]
     which = table.PARTS.index(part) + registry.names().index(action)
     if POINTS != "every":
         points = one_in_each_gap(points, which)

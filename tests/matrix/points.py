@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _METHOD = re.compile(rb"[A-Z]{3,7}(?= )")
 _MOST_SENDS = 4  # of one kind in one call are points; what repeats after that are polls
+LONGEST_HOLD = 600.0  # seconds
 
 
 @dataclass(slots=True)
@@ -59,6 +60,26 @@ def install(path: str) -> None:
     _when_imported("stopgap.actions.registry", _wrap_registry)
     _when_imported("stopgap.engine.attempt", _wrap_verify)
     _when_imported("stopgap.actions.programs", _wrap_programs)
+    _when_imported("stopgap.actions.contract", lambda module: _wrap_sending(module.Context))
+    for name in ("around.web", "aws.transport", "kubernetes.client"):
+        _when_imported(f"stopgap.actions.{name}", _read_patiently)
+
+
+def _read_patiently(client: Any) -> None:
+    """Let a request that only reads take as long as a process may be held: nobody is slow there but the test."""
+    client.LONGEST_READ = LONGEST_HOLD
+
+
+def _wrap_sending(context: Any) -> None:
+    """The same of one that may change something, once it may leave. Whoever is held there lives on, renews its lease, and is let go when the part is killed."""
+    original = context.sending
+
+    @functools.wraps(original)
+    def sending(*arguments: Any) -> float:
+        original(*arguments)
+        return LONGEST_HOLD
+
+    context.sending = sending
 
 
 def tell(run: str, *, when: str, what: str, step: str) -> None:
