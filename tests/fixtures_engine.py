@@ -142,6 +142,10 @@ class Ahead(SystemClock):
         return time.monotonic() + self.by.total_seconds()
 
 
+def no_policy(_runbook: str) -> None:
+    """Every policy is broken just now."""
+
+
 def carry_out(work: Work, **answers: Any) -> RunEnd:
     """Carry a run out with scripted people; ScriptedStage.StillWaiting when it waits for one."""
     return asyncio.run(runs.carry_out(work, ScriptedStage(work, {name.replace("__", "."): each for name, each in answers.items()})))

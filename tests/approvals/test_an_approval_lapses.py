@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyotp
@@ -10,7 +11,7 @@ import pytest
 from test_who_may_open_a_gate import COMMANDER, LEAD, POLICY, STEP, answer, ask, kinds
 
 from fixtures_engine import carry_out, texts
-from stopgap.approvals import decide, lapse, responders
+from stopgap.approvals import attention, decide, lapse, responders
 from stopgap.approvals import gate as gates
 from stopgap.approvals.entitled import Side
 from stopgap.approvals.model import Answer
@@ -49,6 +50,19 @@ def test_it_counts_no_more_after_command_was_handed_over(any_timeline: Timeline,
     assert (
         answer(any_timeline, clock, run, gate, "chen").text == "ben (incident-commander) and chen (technical-lead by policy) approved shift"
     )
+
+
+def test_a_reminder_does_not_count_it(any_timeline: Timeline, clock: ManualClock) -> None:
+    run, gate = ask(any_timeline)
+    answer(any_timeline, clock, run, gate, "ada")
+    clock.advance(timedelta(minutes=10))
+    attention.pay(any_timeline, without("ada"), clock, run)
+    clock.advance(timedelta(minutes=8))
+    attention.pay(any_timeline, None, clock, run)
+    assert [text.rpartition(". ")[2] for text in kinds(any_timeline, run, "gate.reminded")] == [
+        "2 more must approve.",
+        "1 more must approve.",
+    ]
 
 
 def test_it_counts_no_more_when_policy_names_them_no_more(any_timeline: Timeline, clock: ManualClock) -> None:

@@ -208,8 +208,8 @@ def test_reminders_and_escalations_come_once_each_in_their_time(any_timeline: Ti
     run, _ = ask(any_timeline, chain=chain)
     for _ in range(19):
         clock.advance(timedelta(minutes=1))
-        attention.pay(any_timeline, clock, run)
-        attention.pay(any_timeline, clock, run)
+        attention.pay(any_timeline, POLICY, clock, run)
+        attention.pay(any_timeline, POLICY, clock, run)
     assert kinds(any_timeline, run, "gate.escalated") == [
         "Nobody decided about shift within 5m: engineering-manager may decide as well",
         "Nobody decided about shift within 12m: ceo may decide as well",
@@ -223,9 +223,9 @@ def test_reminders_and_escalations_come_once_each_in_their_time(any_timeline: Ti
 def test_a_reminder_that_was_slept_through_is_not_made_up_for(any_timeline: Timeline, clock: ManualClock) -> None:
     run, _ = ask(any_timeline)
     clock.advance(timedelta(minutes=19))
-    attention.pay(any_timeline, clock, run)
+    attention.pay(any_timeline, POLICY, clock, run)
     clock.advance(timedelta(minutes=2))
-    attention.pay(any_timeline, clock, run)
+    attention.pay(any_timeline, POLICY, clock, run)
     assert len(kinds(any_timeline, run, "gate.reminded")) == 1
 
 
@@ -233,7 +233,7 @@ def test_two_sweepers_write_one_reminder(timeline: Timeline, clock: ManualClock)
     run, _ = ask(timeline)
     clock.advance(timedelta(minutes=11))
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: attention.pay(timeline, clock, run), range(4)))
+        list(pool.map(lambda _: attention.pay(timeline, POLICY, clock, run), range(4)))
     assert len(kinds(timeline, run, "gate.reminded")) == 1
 
 

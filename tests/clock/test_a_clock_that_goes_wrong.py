@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fixtures_engine import carry_out, statuses, texts
+from fixtures_engine import carry_out, no_policy, statuses, texts
 from stopgap.actions.contract import Context, InDoubtError
 from stopgap.actions.kubernetes import scale
 from stopgap.approvals import gate as gates
@@ -173,7 +173,7 @@ def test_the_sweep_finds_what_is_asked_for_after_the_clock_was_set_back(bench: B
 
     api: Any = Nowhere()
     with opening.timeline(clock=clock) as timeline:
-        sweeper = Sweeper(api, timeline, clock)
+        sweeper = Sweeper(api, timeline, clock, no_policy)
         sweeper()
         clock.off = -HOUR
         other = replace(bench, timeline=timeline)

@@ -12,7 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.states import Running, Scheduled
 
-from fixtures_engine import HEAD, texts
+from fixtures_engine import HEAD, no_policy, texts
 from fixtures_waiting import STEPS, Waiting
 from stopgap.approvals import gate as gates
 from stopgap.engine import deploy, start
@@ -139,11 +139,11 @@ def test_a_run_that_waits_for_a_lock_leaves_its_process_and_is_woken_when_the_lo
     assert str(state.message).startswith(
         f"Waits at most 10m: {waiting.work.id} (test-runbook) holds kubernetes/sandbox/shop/deployment/checkout"
     )
-    Sweeper(prefect_api, bench.timeline, work.clock)(active={waiting.flow_run})
+    Sweeper(prefect_api, bench.timeline, work.clock, no_policy)(active={waiting.flow_run})
     assert second.state().name == "Locked"
     assert waiting.answer(decision="stop the run")["status"] == "ACCEPT"
     assert waiting.execute()
-    Sweeper(prefect_api, bench.timeline, work.clock)()
+    Sweeper(prefect_api, bench.timeline, work.clock, no_policy)()
     assert second.state().name == "Resuming"
     assert second.execute() is None
     assert second.state().type is StateType.PAUSED

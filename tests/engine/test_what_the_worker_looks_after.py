@@ -10,7 +10,7 @@ import pytest
 from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelled, Cancelling, Crashed, Running
 
-from fixtures_engine import Ahead, texts
+from fixtures_engine import Ahead, no_policy, texts
 from fixtures_waiting import STEPS, Waiting
 from stopgap.approvals import decide
 from stopgap.approvals import gate as gates
@@ -41,9 +41,9 @@ def log(bench: Bench) -> PostgresTimeline:
 
 
 def test_a_question_that_nobody_answers_expires_and_ends_the_run(waiting: Waiting, api: Api, log: PostgresTimeline, bench: Bench) -> None:
-    Sweeper(api, log, Ahead(14 * MINUTE))()
+    Sweeper(api, log, Ahead(14 * MINUTE), no_policy)()
     assert waiting.state().type is StateType.PAUSED
-    Sweeper(api, log, Ahead(16 * MINUTE))()
+    Sweeper(api, log, Ahead(16 * MINUTE), no_policy)()
     assert texts(waiting.work, "gate.expired") == ["Nobody decided about scale within 15m: expired"]
     state = waiting.execute()
     assert state
@@ -61,7 +61,7 @@ def test_after_a_while_the_next_role_is_asked_as_well(waiting: Waiting, api: Api
     attempt = Attempt(id="early", person="chen", answer="approve", digest=gate.digest, reason="", channel="test")
     early = decide.decide(log, work.policy, SystemClock(), run=work.run(), attempt=attempt)
     assert early.text == "chen does not hold incident-commander. ada, ben may decide."
-    sweeper = Sweeper(api, log, Ahead(6 * MINUTE))
+    sweeper = Sweeper(api, log, Ahead(6 * MINUTE), no_policy)
     sweeper()
     sweeper()
     assert texts(work, "gate.escalated") == ["Nobody decided about scale within 5m: technical-lead may decide as well"]
@@ -71,7 +71,7 @@ def test_after_a_while_the_next_role_is_asked_as_well(waiting: Waiting, api: Api
 
 def test_a_run_that_a_stranger_woke_asks_again(waiting: Waiting, api: Api, log: PostgresTimeline) -> None:
     waiting.client.set_flow_run_state(waiting.flow_run, Running(), force=True)
-    Sweeper(api, log, Ahead(20 * SECOND))()
+    Sweeper(api, log, Ahead(20 * SECOND), no_policy)()
     assert waiting.state().type is StateType.SCHEDULED
     assert waiting.execute() is None
     assert waiting.state().type is StateType.PAUSED
@@ -79,7 +79,7 @@ def test_a_run_that_a_stranger_woke_asks_again(waiting: Waiting, api: Api, log: 
 
 def test_a_run_that_is_cancelled_in_prefect_is_aborted(waiting: Waiting, api: Api, log: PostgresTimeline) -> None:
     waiting.client.set_flow_run_state(waiting.flow_run, Cancelled(), force=True)
-    sweeper = Sweeper(api, log, SystemClock())
+    sweeper = Sweeper(api, log, SystemClock(), no_policy)
     sweeper()
     assert waiting.work.run().end is RunEnd.ABORTED
     assert texts(waiting.work, "run.finished") == [f"{waiting.work.id} was cancelled in Prefect."]
@@ -90,7 +90,7 @@ def test_a_run_that_is_cancelled_in_prefect_is_aborted(waiting: Waiting, api: Ap
 def test_a_run_that_is_being_cancelled_in_prefect_ends_before_its_next_step(waiting: Waiting, api: Api, log: PostgresTimeline) -> None:
     waiting.client.set_flow_run_state(waiting.flow_run, Running(), force=True)
     waiting.client.set_flow_run_state(waiting.flow_run, Cancelling(), force=True)
-    sweeper = Sweeper(api, log, SystemClock())
+    sweeper = Sweeper(api, log, SystemClock(), no_policy)
     sweeper(active={waiting.flow_run})
     sweeper(active={waiting.flow_run})
     assert texts(waiting.work, "run.abort_asked") == [f"Somebody ends {waiting.work.id}: cancelled in Prefect"]
@@ -98,9 +98,9 @@ def test_a_run_that_is_being_cancelled_in_prefect_ends_before_its_next_step(wait
 
 def test_a_run_that_prefect_lost_is_taken_up_again(waiting: Waiting, api: Api, log: PostgresTimeline) -> None:
     waiting.client.set_flow_run_state(waiting.flow_run, Crashed(), force=True)
-    Sweeper(api, log, SystemClock())(active={waiting.flow_run})
+    Sweeper(api, log, SystemClock(), no_policy)(active={waiting.flow_run})
     assert waiting.state().type is StateType.CRASHED
-    Sweeper(api, log, SystemClock())()
+    Sweeper(api, log, SystemClock(), no_policy)()
     assert waiting.state().type is StateType.SCHEDULED
     assert waiting.execute() is None
 
@@ -111,7 +111,7 @@ def test_a_run_whose_flow_run_was_deleted_goes_on_in_another_one_and_opens_nothi
     work, first = waiting.work, waiting.flow_run
     waiting.client.delete_flow_run(first)
     for _ in range(2):
-        Sweeper(api, log, SystemClock())()
+        Sweeper(api, log, SystemClock(), no_policy)()
     gone = f"Prefect no longer has the flow run of {work.id}: it goes on in another one, and asks again what was open"
     assert texts(work, "run.scheduled") == [f"{work.id} handed to Prefect", gone]
     waiting.flow_run = UUID(work.run().flow_run)
@@ -130,9 +130,9 @@ def test_a_run_whose_flow_run_was_deleted_is_left_to_the_process_that_carries_it
     waiting: Waiting, api: Api, log: PostgresTimeline
 ) -> None:
     waiting.client.delete_flow_run(waiting.flow_run)
-    Sweeper(api, log, SystemClock())(active={waiting.flow_run})
+    Sweeper(api, log, SystemClock(), no_policy)(active={waiting.flow_run})
     with lease.held(log, waiting.work.id, clock=SystemClock()):
-        Sweeper(api, log, SystemClock())()
+        Sweeper(api, log, SystemClock(), no_policy)()
     assert waiting.work.run().flow_run == str(waiting.flow_run)
 
 
@@ -143,13 +143,13 @@ def test_a_run_whose_flow_runs_vanish_again_and_again_is_given_up(
     work = waiting.work
     for _ in range(2):
         waiting.client.delete_flow_run(UUID(work.run().flow_run))
-        Sweeper(api, log, SystemClock())()
+        Sweeper(api, log, SystemClock(), no_policy)()
     assert texts(work, "run.finished") == [f"{work.id} lost its flow run in Prefect 2 times, and is given up."]
     assert work.run().end is RunEnd.FAILED
 
 
 def test_prefect_learns_of_an_end_that_its_process_could_not_tell(waiting: Waiting, api: Api, log: PostgresTimeline) -> None:
-    sweeper = Sweeper(api, log, Ahead(20 * SECOND))
+    sweeper = Sweeper(api, log, Ahead(20 * SECOND), no_policy)
     sweeper()
     journal.finished(log, waiting.work.run(), RunEnd.ABORTED, "It ended here.")
     waiting.client.set_flow_run_state(waiting.flow_run, Running(), force=True)
@@ -160,14 +160,14 @@ def test_prefect_learns_of_an_end_that_its_process_could_not_tell(waiting: Waiti
     state = waiting.execute()
     assert state
     assert (state.type, state.name) == (StateType.FAILED, "Aborted")
-    Sweeper(api, log, Ahead(20 * SECOND))()
+    Sweeper(api, log, Ahead(20 * SECOND), no_policy)()
     assert waiting.state().type is StateType.FAILED
     assert len(texts(waiting.work, "run.finished")) == 1
 
 
 def test_a_run_that_ended_while_it_slept_in_prefect_ends_there_too(waiting: Waiting, api: Api, log: PostgresTimeline) -> None:
     journal.finished(log, waiting.work.run(), RunEnd.ABORTED, "It ended here.")
-    Sweeper(api, log, SystemClock())()
+    Sweeper(api, log, SystemClock(), no_policy)()
     assert waiting.state().type is StateType.SCHEDULED
     assert waiting.execute()
     assert waiting.state().type is StateType.FAILED
@@ -177,16 +177,16 @@ def test_a_run_that_ended_while_it_slept_in_prefect_ends_there_too(waiting: Wait
 def test_a_run_that_was_asked_for_and_not_handed_over_is_handed_over(bench: Bench, api: Api, log: PostgresTimeline) -> None:
     work = bench.work(STEPS)
     deploy.deploy({work.runbook.name: work.runbook})
-    Sweeper(api, log, SystemClock())()
+    Sweeper(api, log, SystemClock(), no_policy)()
     assert work.run().flow_run == ""
-    Sweeper(api, log, Ahead(6 * SECOND))()
+    Sweeper(api, log, Ahead(6 * SECOND), no_policy)()
     assert api.flow_run(work.run().flow_run).state == "SCHEDULED"
 
 
 def test_the_timeline_is_sealed_every_hour_and_not_more_often(bench: Bench, api: Api, log: PostgresTimeline) -> None:
     bench.work("steps: [{id: say, uses: note, with: {text: hello}}]\n", starter="")
     clock = Ahead(timedelta(0))
-    sweeper = Sweeper(api, log, clock)
+    sweeper = Sweeper(api, log, clock, no_policy)
     sweeper()
     sealed = len(log.of_chain("SEALS"))
     bench.work("steps: [{id: say, uses: note, with: {text: hello}}]\n", starter="")

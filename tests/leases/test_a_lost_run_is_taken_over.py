@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.exceptions import Abort
 from prefect.states import Pending, Running
 
-from fixtures_engine import Ahead, texts
+from fixtures_engine import Ahead, no_policy, texts
 from stopgap.engine.api import Api
 from stopgap.engine.sweep import Sweeper
 from stopgap.timeline.leases import Terms
@@ -46,7 +46,7 @@ def runs_elsewhere(waiting: Waiting, bench: Bench, *, died: timedelta | None) ->
 def test_of_several_workers_that_see_a_lost_run_one_takes_it_over(waiting: Waiting, bench: Bench, api: Api) -> None:
     runs_elsewhere(waiting, bench, died=timedelta(minutes=1))
     with ThreadPoolExecutor(4) as pool:
-        for found in [pool.submit(Sweeper(api, bench.timeline, NOW)) for _ in range(4)]:
+        for found in [pool.submit(Sweeper(api, bench.timeline, NOW, no_policy)) for _ in range(4)]:
             found.result()
     assert waiting.state().type is StateType.SCHEDULED
     said = texts(waiting.work, "run.taken_over")
@@ -61,7 +61,7 @@ def test_of_several_workers_that_see_a_lost_run_one_takes_it_over(waiting: Waiti
 
 def test_a_run_whose_process_lives_elsewhere_is_left_alone(waiting: Waiting, bench: Bench, api: Api) -> None:
     runs_elsewhere(waiting, bench, died=None)
-    Sweeper(api, bench.timeline, Ahead(timedelta(minutes=10)))()
+    Sweeper(api, bench.timeline, Ahead(timedelta(minutes=10)), no_policy)()
     assert waiting.state().type is StateType.RUNNING
     assert texts(waiting.work, "run.taken_over") == []
 
@@ -72,9 +72,9 @@ def test_a_run_that_nobody_ever_took_begins_again_after_a_while(
 ) -> None:
     waiting.answer()
     waiting.client.set_flow_run_state(waiting.flow_run, state, force=True)
-    Sweeper(api, bench.timeline, Ahead(timedelta(seconds=patience - 5)))()
+    Sweeper(api, bench.timeline, Ahead(timedelta(seconds=patience - 5)), no_policy)()
     assert waiting.state().type is state.type
-    Sweeper(api, bench.timeline, Ahead(timedelta(seconds=patience + 10)))()
+    Sweeper(api, bench.timeline, Ahead(timedelta(seconds=patience + 10)), no_policy)()
     assert waiting.state().type is StateType.SCHEDULED
     assert texts(waiting.work, "run.taken_over") == [f"{waiting.work.id} goes on: nobody carried it out"]
 

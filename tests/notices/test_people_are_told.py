@@ -133,7 +133,7 @@ def test_a_question_a_reminder_and_the_decision_are_told_once_each(
     go(box)
     go(box)
     clock.advance(timedelta(minutes=10))
-    attention.pay(timeline, clock, run)
+    attention.pay(timeline, policy(), clock, run)
     go(box)
     attempt = Attempt(id="1", person="ada", answer=str(Answer.APPROVE), digest=gate.digest, reason="", channel="test")
     decide.decide(timeline, box.policy("") or policy(), clock, run=run, attempt=attempt)

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from prefect.client.schemas.objects import StateType
 
 from fixtures_browser import fill_in, keep, log_in, open_form
-from fixtures_engine import Ahead, texts
+from fixtures_engine import Ahead, no_policy, texts
 from stopgap.approvals import codes, responders
 from stopgap.engine.api import Api
 from stopgap.engine.sweep import Sweeper
@@ -127,7 +127,7 @@ def test_two_people_decide_while_the_change_moves(waiting: Waiting, page: Page, 
 @pytest.mark.parametrize("waiting", [ONE], indirect=True)
 def test_an_expired_question_is_shown_as_such(waiting: Waiting, page: Page, bench: Bench, prefect_server: PrefectServer) -> None:
     log_in(page, f"{prefect_server.ui_url}/login?redirect=/runs/flow-run/{waiting.flow_run}", prefect_server.auth)
-    Sweeper(Api(url=prefect_server.api_url, auth=prefect_server.auth), bench.timeline, Ahead(timedelta(minutes=16)))()
+    Sweeper(Api(url=prefect_server.api_url, auth=prefect_server.auth), bench.timeline, Ahead(timedelta(minutes=16)), no_policy)()
     go_on(waiting)
     page.reload()
     expect(page.get_by_text("Expired").first).to_be_visible()

@@ -10,6 +10,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from stopgap.approvals import gate as gates
+from stopgap.approvals import lapse
+from stopgap.approvals.entitled import Side
 from stopgap.clock import format_duration
 
 if TYPE_CHECKING:
@@ -18,19 +20,29 @@ if TYPE_CHECKING:
     from stopgap.approvals.model import Gate
     from stopgap.clock import Clock
     from stopgap.incidents.model import Run
+    from stopgap.policy.model import Policy
     from stopgap.timeline.entry import Draft, Timeline
 
 MARKS = {"half": Fraction(1, 2), "nine-tenths": Fraction(9, 10)}  # of the time that a question stays open
 
 
-def pay(timeline: Timeline, clock: Clock, run: Run) -> None:
-    """Write down, once each, the reminders and escalations that the question a run waits with calls for by now."""
+def pay(timeline: Timeline, policy: Policy | None, clock: Clock, run: Run) -> None:
+    """Write down, once each, the reminders and escalations that the question a run waits with calls for by now.
+
+    A reminder says how many approvals are missing as policy would judge them now; without a policy, as they were given.
+    """
     gate = gates.waiting(timeline.of_run(run.id))
     now = clock.now()
-    if run.end is None and gate and now < gate.expires_at:
-        for draft in (*_escalations(run, gate, now), *_reminder(run, gate, now)):
-            if timeline.find(draft.key) is None:
-                timeline.append(draft)
+    if run.end is not None or gate is None or now >= gate.expires_at:
+        return
+    for draft in _escalations(run, gate, now):
+        if timeline.find(draft.key) is None:
+            timeline.append(draft)
+    mark = _newest_mark(gate, now)
+    key = f"gate.reminded/{run.id}/{gate.step}/{gate.round}/{mark}"
+    if mark and timeline.find(key) is None:
+        judged = lapse.seen(timeline, gate, Side.of(policy, timeline.of_chain(run.incident), now=now)) if policy else gate
+        timeline.append(_reminder(run, judged, mark, key, now))
 
 
 def _escalations(run: Run, gate: Gate, now: datetime) -> list[Draft]:
@@ -47,16 +59,17 @@ def _escalations(run: Run, gate: Gate, now: datetime) -> list[Draft]:
     ]
 
 
-def _reminder(run: Run, gate: Gate, now: datetime) -> list[Draft]:
-    """Return the newest reminder that is due; one that was slept through is not made up for."""
+def _newest_mark(gate: Gate, now: datetime) -> str:
+    """Return the newest mark whose reminder is due, or nothing; one that was slept through is not made up for."""
     due = [name for name, part in MARKS.items() if now >= gate.asked_at + _part(gate.expires, part)]
-    if not due:
-        return []
-    left = format_duration(gate.expires_at - gate.asked_at - _part(gate.expires, MARKS[due[-1]]))
+    return due[-1] if due else ""
+
+
+def _reminder(run: Run, gate: Gate, mark: str, key: str, now: datetime) -> Draft:
+    left = format_duration(gate.expires_at - gate.asked_at - _part(gate.expires, MARKS[mark]))
     needed = "" if gate.approvers == 1 else f" {gate.still_needed} more must approve."
     text = f"{gate.step} still waits for {' or '.join(gate.roles(now)) or 'somebody'}: {left} left, then it expires.{needed}"
-    key = f"gate.reminded/{run.id}/{gate.step}/{gate.round}/{due[-1]}"
-    return [run.draft("gate.reminded", text, step=gate.step, key=key, data={"round": gate.round, "mark": due[-1]})]
+    return run.draft("gate.reminded", text, step=gate.step, key=key, data={"round": gate.round, "mark": mark})
 
 
 def _part(whole: timedelta, part: Fraction) -> timedelta:

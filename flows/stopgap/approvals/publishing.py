@@ -100,7 +100,7 @@ def look_after(timeline: Timeline, clock: Clock, policy: Policy, incident: Incid
         run = fold.find_run(timeline, name)
         gate = ask(timeline, policy, incident, run)
         if gate.is_open:
-            attention.pay(timeline, clock, run)
+            attention.pay(timeline, policy, clock, run)
             gate = decide.settle(timeline, clock, run=run, gate=gate)
         if gate.answer is Answer.APPROVE:
             _publish(timeline, policy, incident, run, gate)

@@ -119,6 +119,7 @@ def command(  # noqa: PLR0913  one for each option
 
     prefect = api.Api.of_environment()
     with timelines.timeline() as timeline:
+        book = notifying.Policies(home.runbooks_folder())
         accepted = intake.Intake(timeline=timeline, clock=SystemClock(), rules=rules.Watched(home.runbooks_folder()))
         options = worker.Options(
             home=folder,
@@ -130,11 +131,11 @@ def command(  # noqa: PLR0913  one for each option
             patience=patience,
             grace=grace,
             memory=memory,
-            sweep=_everything(sweep.Sweeper(prefect, timeline, SystemClock()), accepted),
+            sweep=_everything(sweep.Sweeper(prefect, timeline, SystemClock(), book), accepted),
             give_back=timeline.leases.give_back,
             on_ready=_teller(ready),
         )
-        with notifying.running(timeline, SystemClock(), runbooks=home.runbooks_folder()):
+        with notifying.running(timeline, SystemClock(), book):
             asyncio.run(_until_told(options))
 
 

@@ -62,9 +62,8 @@ class Policies:
 
 
 @contextlib.contextmanager
-def running(timeline: PostgresTimeline, clock: Clock, *, runbooks: Path) -> Iterator[None]:
-    """Send notices as long as this lasts."""
-    book = Policies(runbooks)
+def running(timeline: PostgresTimeline, clock: Clock, book: Policies) -> Iterator[None]:
+    """Send notices, and keep the policies up to date, as long as this lasts."""
     outbox = Outbox(timeline=timeline, clock=clock, policy=book, link=link)
     overseer = Overseer(timeline, clock, policy=lambda: book(""))
     over = threading.Event()

@@ -20,13 +20,14 @@ from stopgap.runbook.model import StepId
 from stopgap.timeline import locks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
     from stopgap.approvals.model import Gate
     from stopgap.clock import Clock
     from stopgap.engine.api import Api, FlowRun
     from stopgap.incidents.model import Run
+    from stopgap.policy.model import Policy
     from stopgap.timeline.entry import Timeline
     from stopgap.timeline.leases import Lease
     from stopgap.timeline.store import PostgresTimeline
@@ -54,6 +55,7 @@ class Sweeper:
     api: Api
     timeline: PostgresTimeline
     clock: Clock
+    policy: Callable[[str], Policy | None]  # of a runbook, by its name
     _open: dict[str, None] = field(default_factory=dict, init=False)
     _ended: dict[str, bool] = field(default_factory=dict, init=False)  # lately; whether Prefect knows
     _read_to: datetime | None = field(default=None, init=False)
@@ -73,7 +75,7 @@ class Sweeper:
 
     def _look(self, run: Run, active: Collection[UUID], held: Lease | None) -> None:
         if run.end is None:
-            _look_after(self.api, self.timeline, self.clock, run, active, held)
+            _look_after(self.api, self.timeline, self.policy(run.runbook), self.clock, run, active, held)
         elif _knows_the_end(self.api, self.timeline, self.clock, run, active, held):
             self._ended[run.id] = True
 
@@ -101,14 +103,14 @@ class Sweeper:
 
 
 def _look_after(  # noqa: PLR0913, PLR0917  all that it looks at
-    api: Api, timeline: PostgresTimeline, clock: Clock, run: Run, active: Collection[UUID], held: Lease | None
+    api: Api, timeline: PostgresTimeline, policy: Policy | None, clock: Clock, run: Run, active: Collection[UUID], held: Lease | None
 ) -> None:
     nested.end_with_parent(timeline, run)
     if not run.flow_run:
         if abs(clock.now() - run.requested_at) > HANDED_OVER and (run.starter or run.within):  # of a clock that was set back, too
             start.schedule(timeline, api, run)
         return
-    attention.pay(timeline, clock, run)  # before Prefect is asked anything: its being away must not keep people unreminded
+    attention.pay(timeline, policy, clock, run)  # before Prefect is asked anything: its being away must not keep people unreminded
     is_carried_out = UUID(run.flow_run) in active or bool(held and not held.is_free)
     try:
         found = api.flow_run(run.flow_run)
