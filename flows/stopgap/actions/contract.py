@@ -56,7 +56,10 @@ class PermanentError(StopgapError):
 
 
 class ConflictError(TemporaryError):
-    """The object changed between our read and our write: nothing was written. The engine plans and compares again."""
+    """Between our read and our write the object changed, or the run's lease ran out: nothing was written. The engine plans and compares again.
+
+    That is no failed try of the step, the first few times.
+    """
 
 
 class InDoubtError(StopgapError):

@@ -11,6 +11,7 @@ from stopgap.engine.work import LOOK
 from stopgap.plan import limits
 from stopgap.runbook.model import Status
 from stopgap.timeline.leases import TakenOverError
+from stopgap.timeline.store import TimelineUnreachableError
 
 if TYPE_CHECKING:
     from stopgap.actions.contract import Action
@@ -47,7 +48,7 @@ def make(work: Work, part: Part, action: Action, change: Change) -> None:
     context = work.context(mark=work.mark(step.id, number), within=step.timeout or action.default_timeout)
     try:
         outcome = action.apply(context, change)
-    except TakenOverError:
+    except (TakenOverError, TimelineUnreachableError):
         raise
     except TemporaryError as error:
         _nothing_happened(work, part, error, number)

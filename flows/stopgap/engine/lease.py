@@ -16,7 +16,7 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from stopgap.actions.contract import LONGEST_CALL, TemporaryError
+from stopgap.actions.contract import LONGEST_CALL, ConflictError
 from stopgap.clock import parse_duration
 from stopgap.engine import journal
 from stopgap.engine.deadman import Deadman
@@ -101,7 +101,7 @@ class Hold:
         self._thread.start()
 
     def permit(self, wanted: float) -> float:
-        """Return how long a call may take that leaves now. TemporaryError when the lease ran out and cannot be renewed: nothing may be sent."""
+        """Return how long a call may take that leaves now. ConflictError when the lease ran out and cannot be renewed: nothing may be sent."""
         longest = self._terms.longest_call.total_seconds()
         if self._clock.monotonic() >= self._good_until:
             self._renew_or_refuse()
@@ -164,7 +164,7 @@ class Hold:
         try:
             self._renew()
         except StopgapError as error:
-            raise TemporaryError(
+            raise ConflictError(
                 f"The lease of {self._run} ran out and could not be renewed ({str(error).splitlines()[0]}), so nothing was sent."
             ) from error
 
