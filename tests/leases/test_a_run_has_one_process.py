@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fixtures_engine import carry_out, texts
-from stopgap.actions.contract import ConflictError, Context
 from stopgap.actions.kubernetes import scale
 from stopgap.clock import SystemClock
 from stopgap.engine import lease
@@ -26,11 +25,13 @@ from stopgap.problems import UsageError
 from stopgap.testing import ManualClock
 from stopgap.timeline import leases
 from stopgap.timeline.leases import TakenOverError, Terms
+from stopgap.timeline.store import TimelineUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fixtures_engine import Bench
+    from stopgap.actions.contract import Context
     from stopgap.engine.lease import Hold
     from stopgap.engine.work import Work
     from stopgap.timeline.postgres import Server
@@ -214,7 +215,7 @@ def test_nothing_is_sent_when_the_lease_ran_out_and_the_database_is_away(bench: 
         assert hold.permit(20) == 20  # it was renewed
         clock.advance(11 * SECOND)
         said = rf"^The lease of {work.id} ran out and could not be renewed \(.*\), so nothing was sent\.$"
-        with away(database_server, bench.timeline), pytest.raises(ConflictError, match=said):
+        with away(database_server, bench.timeline), pytest.raises(TimelineUnreachableError, match=said):
             hold.permit(20)
         assert hold.permit(20) == 20
 

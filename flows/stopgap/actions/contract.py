@@ -56,10 +56,7 @@ class PermanentError(StopgapError):
 
 
 class ConflictError(TemporaryError):
-    """Between our read and our write the object changed, or the run's lease ran out: nothing was written. The engine plans and compares again.
-
-    That is no failed try of the step, the first few times.
-    """
+    """The object changed between our read and our write: nothing was written. The engine plans and compares again."""
 
 
 class InDoubtError(StopgapError):

@@ -16,12 +16,13 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from stopgap.actions.contract import LONGEST_CALL, ConflictError
+from stopgap.actions.contract import LONGEST_CALL
 from stopgap.clock import parse_duration
 from stopgap.engine import journal
 from stopgap.engine.deadman import Deadman
 from stopgap.problems import StopgapError, UsageError
 from stopgap.timeline.leases import TakenOverError, Terms
+from stopgap.timeline.store import TimelineUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +102,7 @@ class Hold:
         self._thread.start()
 
     def permit(self, wanted: float) -> float:
-        """Return how long a call may take that leaves now. ConflictError when the lease ran out and cannot be renewed: nothing may be sent."""
+        """Return how long a call may take that leaves now. TimelineUnreachableError when the lease ran out and cannot be renewed: nothing may be sent."""
         longest = self._terms.longest_call.total_seconds()
         if self._clock.monotonic() >= self._good_until:
             self._renew_or_refuse()
@@ -163,8 +164,8 @@ class Hold:
     def _renew_or_refuse(self) -> None:
         try:
             self._renew()
-        except StopgapError as error:
-            raise ConflictError(
+        except TimelineUnreachableError as error:
+            raise TimelineUnreachableError(
                 f"The lease of {self._run} ran out and could not be renewed ({str(error).splitlines()[0]}), so nothing was sent."
             ) from error
 

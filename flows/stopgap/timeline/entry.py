@@ -62,7 +62,7 @@ class Appended:
 
 
 class Timeline(Protocol):
-    """The append-only log. Every append is durable when it returns; when it raises, nothing was written."""
+    """The append-only log. Every append is durable when it returns; when it raises, nothing was written, or the error says that it may have been."""
 
     @property
     def locks(self) -> Locks:

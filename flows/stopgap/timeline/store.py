@@ -49,7 +49,10 @@ class UnreadableError(StopgapError):
 
 
 class TimelineUnreachableError(StopgapError):
-    """The timeline's database cannot be reached; nothing was written."""
+    """The timeline's database did not answer. Its message says whether what was being written may be there.
+
+    Of a run it says nothing but that this process cannot go on with it: who carries a run out lets it pass, and makes no step's end of it.
+    """
 
 
 def create_engine(url: str) -> Engine:
