@@ -64,6 +64,7 @@ class Policies:
 @contextlib.contextmanager
 def running(timeline: PostgresTimeline, clock: Clock, book: Policies) -> Iterator[None]:
     """Send notices, and keep the policies up to date, as long as this lasts."""
+    book.look()
     outbox = Outbox(timeline=timeline, clock=clock, policy=book, link=link)
     overseer = Overseer(timeline, clock, policy=lambda: book(""))
     over = threading.Event()
