@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
 from prefect.client.schemas.objects import StateType
-from prefect.states import Cancelled, Cancelling, Crashed, Running
+from prefect.states import Cancelled, Cancelling, Crashed, Failed, Running, Scheduled
 
 from fixtures_engine import Ahead, no_policy, texts
 from fixtures_waiting import STEPS, Waiting
@@ -22,6 +23,8 @@ from stopgap.engine.sweep import Sweeper
 from stopgap.incidents.model import RunEnd
 
 if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
     from fixtures_engine import Bench
     from stopgap.engine.server import PrefectServer
     from stopgap.timeline.store import PostgresTimeline
@@ -105,6 +108,38 @@ def test_a_run_that_prefect_lost_is_taken_up_again(waiting: Waiting, api: Api, l
     assert waiting.execute() is None
 
 
+def test_a_run_that_ends_in_prefect_again_and_again_is_given_up_and_how_often_it_waited_does_not_count(
+    waiting: Waiting, api: Api, log: PostgresTimeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stopgap.engine.sweep.MOST_ENDS", 2)
+    for _ in range(3):
+        waiting.client.set_flow_run_state(waiting.flow_run, Scheduled(), force=True)
+        assert waiting.execute() is None
+    ends: list[State[Any]] = [Crashed(), Failed(message="no database")]
+    for state in ends:
+        assert waiting.work.run().end is None
+        waiting.client.set_flow_run_state(waiting.flow_run, Running(), force=True)
+        waiting.client.set_flow_run_state(waiting.flow_run, state, force=True)
+        Sweeper(api, log, SystemClock(), no_policy)()
+    name = waiting.work.id
+    assert texts(waiting.work, "run.finished") == [
+        f"{name} ended 2 times in Prefect without coming to its end; it is given up: no database."
+    ]
+
+
+@pytest.mark.parametrize("waiting", [STEPS.replace("commander]", "commander], approvers: 2")], indirect=True)
+def test_a_reminder_counts_as_the_policy_of_its_runbook_says(waiting: Waiting, api: Api, log: PostgresTimeline) -> None:
+    work = waiting.work
+    gate = gates.waiting(work.entries())
+    assert gate
+    attempt = Attempt(id="ada's", person="ada", answer="approve", digest=gate.digest, reason="", channel="test")
+    assert decide.decide(log, work.policy, SystemClock(), run=work.run(), attempt=attempt).accepted
+    without = replace(work.policy, people={name: each for name, each in work.policy.people.items() if name != "ada"})
+    Sweeper(api, log, Ahead(8 * MINUTE), {work.runbook.name: without}.get)()
+    (text,) = texts(work, "gate.reminded")
+    assert text.endswith(" 2 more must approve.")
+
+
 def test_a_run_whose_flow_run_was_deleted_goes_on_in_another_one_and_opens_nothing(
     waiting: Waiting, api: Api, log: PostgresTimeline, bench: Bench
 ) -> None:
@@ -139,7 +174,7 @@ def test_a_run_whose_flow_run_was_deleted_is_left_to_the_process_that_carries_it
 def test_a_run_whose_flow_runs_vanish_again_and_again_is_given_up(
     waiting: Waiting, api: Api, log: PostgresTimeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stopgap.engine.sweep.MOST_TURNS", 2)
+    monkeypatch.setattr("stopgap.engine.sweep.MOST_ENDS", 2)
     work = waiting.work
     for _ in range(2):
         waiting.client.delete_flow_run(UUID(work.run().flow_run))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import httpx
 
 PATIENCE = 10.0  # seconds for one call
+ENDS = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})  # types of states
 
 
 class PrefectAwayError(StopgapError):
@@ -30,19 +32,18 @@ class NotFoundError(StopgapError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowRun:
-    """What Prefect says of a flow run: its state's type (PAUSED, RUNNING, ...), name, message and moment, and how often it began."""
+    """What Prefect says of a flow run: its state's type (PAUSED, RUNNING, ...), name, message and moment."""
 
     id: str
     state: str
     state_name: str
     message: str
-    turns: int
     since: datetime | None = None
 
     @property
     def has_ended(self) -> bool:
         """Prefect will do nothing more with it."""
-        return self.state in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+        return self.state in ENDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +80,13 @@ class Api:
             state=state.get("type", ""),
             state_name=state.get("name", ""),
             message=state.get("message") or "",
-            turns=found.get("run_count", 0),
             since=datetime.fromisoformat(state["timestamp"]) if state.get("timestamp") else None,
         )
+
+    def ends(self, flow_run: str) -> int:
+        """Return how often a flow run has ended so far. How often it began says less: it begins anew after every gate and every wait, too."""
+        states = self._call("GET", f"/flow_run_states/?flow_run_id={flow_run}")
+        return sum(is_end for is_end, _ in itertools.groupby(states, key=lambda state: state["type"] in ENDS))
 
     def reschedule(self, flow_run: str, *, name: str, at: datetime | None = None) -> None:
         """Let a flow run begin again, whatever its state; not before `at`, if that is given."""
@@ -90,7 +95,7 @@ class Api:
             state["state_details"] = {"scheduled_time": format_time(at)}
         self._call("POST", f"/flow_runs/{flow_run}/set_state", {"state": state, "force": True})
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         import httpx
 
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
@@ -102,13 +107,12 @@ class Api:
             raise PrefectAwayError(f"Prefect does not answer at {self.url} ({error}).") from error
         return self._read(answer)
 
-    def _read(self, answer: httpx.Response) -> dict[str, Any]:
+    def _read(self, answer: httpx.Response) -> Any:
         if answer.status_code == 404:  # noqa: PLR2004  not found
             raise NotFoundError(f"Prefect at {self.url} knows no {answer.request.url.path}.")
         if answer.is_error:
             raise PrefectAwayError(f"Prefect at {self.url} answers {answer.status_code}: {answer.text[:300]}")
-        found: dict[str, Any] = answer.json()
-        return found
+        return answer.json()
 
 
 @functools.cache

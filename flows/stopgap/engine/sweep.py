@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("stopgap.engine")
 SETTLED = timedelta(seconds=10)  # how long a run may look awake at its gate before it counts as woken by a stranger
-MOST_TURNS = 20  # how often Prefect may begin a run anew
-AT_ONCE = 3  # turns without a pause before them: one crash costs no time, a broken policy some minutes in which to mend it
+MOST_ENDS = 20  # of a flow run before its run's own
+AT_ONCE = 3  # of them without a pause after them: one crash costs no time, a broken policy some minutes in which to mend it
 HANDED_OVER = timedelta(seconds=5)  # how long handing a run to Prefect may take
 SEALS_EVERY = timedelta(hours=1)
 OVERLAP = timedelta(minutes=15)  # how far the clocks of two machines with one timeline may be apart
@@ -168,7 +168,7 @@ def _replace(api: Api, timeline: PostgresTimeline, run: Run) -> None:
         if taken is None:
             return
         lost = sum(entry.kind == "run.scheduled" for entry in timeline.of_run(run.id))
-        if lost < MOST_TURNS:
+        if lost < MOST_ENDS:
             LOG.warning("%s: its flow run is gone from Prefect; it goes on as %s", run.id, start.schedule_again(timeline, api, run))
             return
         journal.broken_off(timeline, run, RunEnd.FAILED, f"{run.id} lost its flow run in Prefect {lost} times, and is given up.")
@@ -194,11 +194,11 @@ def _take_up_again(api: Api, timeline: PostgresTimeline, clock: Clock, run: Run,
     """A run that ended in Prefect and not on the timeline: somebody cancelled it there, or it lost its database or its process."""
     if found.state == "CANCELLED":
         journal.broken_off(timeline, run, RunEnd.ABORTED, f"{run.id} was cancelled in Prefect.")
-    elif found.turns >= MOST_TURNS:
-        text = f"{run.id} ended {found.turns} times in Prefect without coming to its end; it is given up: {found.message}."
+    elif (ends := api.ends(found.id)) >= MOST_ENDS:
+        text = f"{run.id} ended {ends} times in Prefect without coming to its end; it is given up: {found.message}."
         journal.broken_off(timeline, run, RunEnd.FAILED, text)
     else:
-        pause = min(timedelta(seconds=2 ** (found.turns - AT_ONCE)), LONGEST_PAUSE) if found.turns > AT_ONCE else timedelta(0)
+        pause = min(timedelta(seconds=2 ** (ends - AT_ONCE)), LONGEST_PAUSE) if ends > AT_ONCE else timedelta(0)
         after = f" in {pause.seconds} s" if pause else ""
         if takeover.resume(api, timeline, run, still=lambda again: again.has_ended, at=clock.now() + pause):
             LOG.warning("%s ended in Prefect (%s) but not on the timeline; it is taken up again%s", run.id, found.state_name, after)
