@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from types import MappingProxyType
 from typing import Any
 
@@ -125,3 +127,25 @@ def test_the_names_an_expression_reads_are_found() -> None:
 def test_any_words_give_a_value_or_an_error(words: list[str]) -> None:
     with contextlib.suppress(expressions.ExpressionError):
         expressions.render(f"${{{{ {' '.join(words)} }}}}", NAMES)
+
+
+TOGETHER = """
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from stopgap.runbook import expressions
+
+first = Barrier(8)
+
+def compiled(number):
+    first.wait()
+    return expressions.compiled(f"{number} + 1").execute({})
+
+with ThreadPoolExecutor(8) as pool:
+    print(sum(pool.map(compiled, range(8))))
+"""
+
+
+def test_threads_that_meet_their_first_expression_at_the_same_moment_all_get_it() -> None:
+    """As a worker does that reads policies for its notices and runbooks for Prefect when it starts."""
+    found = subprocess.run([sys.executable, "-c", TOGETHER], capture_output=True, text=True, check=False)
+    assert (found.stdout, found.returncode) == ("36\n", 0), found.stderr

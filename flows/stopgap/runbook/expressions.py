@@ -10,6 +10,7 @@ import importlib.machinery
 import importlib.util
 import math
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 MOST_CHARACTERS = 2_000  # the parser panics on very long lines
 MOST_DEPTH = 40  # and gives up at 96 levels
 MOST_LOOPS = 4  # map, filter, all, ... inside each other multiply
+_LOADING = threading.Lock()  # the parser's module panics when two threads load it at the same moment
 
 
 class ExpressionError(StopgapError):
@@ -49,8 +51,13 @@ class Found:
     is_closed: bool = True
 
 
-@cache
 def _cel() -> Any:
+    with _LOADING:
+        return _loaded()
+
+
+@cache
+def _loaded() -> Any:
     package = importlib.util.find_spec("cel")
     if package is None or package.origin is None:
         raise StopgapError("The package common-expression-language is missing.\nInstall stopgap again.")
