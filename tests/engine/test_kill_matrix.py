@@ -149,7 +149,7 @@ def test_a_child_killed_at_any_point_costs_nothing(bench: Bench, killed: Killed,
     ]
     assert wrong == [], f"unharmed: {CASES[action].effects} effects, {died.unharmed}"
     assert Counter(point for run in died.runs for point in (*run.lost, *run.missed)) == Counter(died.points)
-    assert_most_were_come_to([(run.lost, run.missed) for run in died.runs])
+    assert_most_were_come_to(died.runs)
     assert bench.timeline.verify().damages == ()
     where = CASES[action].where(bench.systems)
     results += [
@@ -190,12 +190,13 @@ def test_a_part_killed_at_any_point_costs_nothing(floor: Floor, unharmed: Unharm
         if trial.action in sound
     ]
     assert not wrong, "\n\n".join(wrong.values())
-    assert_most_were_come_to([(trial.lost, trial.missed) for trial in trials])
+    assert_most_were_come_to(trials)
 
 
-def assert_most_were_come_to(found: Sequence[tuple[Sequence[Place], Sequence[Place]]]) -> None:
+def assert_most_were_come_to(runs: Sequence[dying.Dying | losing.Trial]) -> None:
     """What only the unharmed run came to is listed, and must be the exception."""
-    lost, missed = ([place for run in found for place in run[which]] for which in (0, 1))
+    lost = [place for run in runs for place in run.lost]
+    missed = [place for run in runs for place in run.missed]
     assert len(missed) <= len(lost) / 5, f"killed at {len(lost)} points; not come to again: {', '.join(map(str, missed))}"
 
 
