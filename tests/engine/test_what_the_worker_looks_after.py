@@ -20,7 +20,9 @@ from stopgap.clock import SystemClock
 from stopgap.engine import deploy, journal, lease
 from stopgap.engine.api import Api
 from stopgap.engine.sweep import Sweeper
+from stopgap.incidents import fold
 from stopgap.incidents.model import RunEnd
+from stopgap.timeline.store import TimelineUnreachableError
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -216,6 +218,32 @@ def test_a_run_that_was_asked_for_and_not_handed_over_is_handed_over(bench: Benc
     assert work.run().flow_run == ""
     Sweeper(api, log, Ahead(6 * SECOND), no_policy)()
     assert api.flow_run(work.run().flow_run).state == "SCHEDULED"
+
+
+def test_a_run_that_was_started_in_prefect_and_lost_its_database_at_once_goes_on_in_its_own_flow_run(
+    waiting: Waiting, api: Api, log: PostgresTimeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.finished(log, waiting.work.run(), RunEnd.ABORTED, "It has what the other needs.")
+    deployment = api.deployment(waiting.work.runbook.name, deploy.NAME)
+    waiting.flow_run = UUID(api.create_flow_run(deployment, {"state": {"type": "SCHEDULED"}}))
+    with monkeypatch.context() as patched:
+        patched.setattr("stopgap.engine.journal.scheduled", _away)
+        assert waiting.execute()
+    assert waiting.state().type is StateType.FAILED
+    newest = log.of_kind("run.requested")[-1].run
+    assert fold.find_run(log, newest).flow_run == ""
+    sweeper = Sweeper(api, log, Ahead(6 * SECOND), no_policy)
+    sweeper()
+    assert fold.find_run(log, newest).flow_run == str(waiting.flow_run)
+    sweeper()
+    assert waiting.state().type is StateType.SCHEDULED
+    assert waiting.execute() is None
+    assert [entry.run for entry in log.of_kind("run.requested")] == [waiting.work.id, newest]
+    assert waiting.state().type is StateType.PAUSED
+
+
+def _away(*_: object) -> str:
+    raise TimelineUnreachableError
 
 
 def test_the_timeline_is_sealed_every_hour_and_not_more_often(bench: Bench, api: Api, log: PostgresTimeline) -> None:

@@ -18,7 +18,7 @@ from prefect.states import Completed, Failed
 from stopgap import clock, home
 from stopgap.actions import guard
 from stopgap.clock import SystemClock
-from stopgap.engine import deploy, form, journal, lease
+from stopgap.engine import deploy, form, journal, lease, start
 from stopgap.engine import run as runs
 from stopgap.engine.prefect_stage import PrefectStage
 from stopgap.engine.work import Work
@@ -130,7 +130,7 @@ def _identify(timeline: Timeline, runbook: Runbook, flow_run: UUID, parameters: 
     if named:
         return fold.find_run(timeline, str(named))
     given = checked.check(runbook, {name: value for name, value in parameters.items() if value is not None})
-    key = f"prefect/{flow_run}"
+    key = start.key_in_prefect(flow_run)
     incident = open_incident(timeline, title=runbook.title, severity=runbook.severity, actor="unknown", key=key)
     return request_run(timeline, incident=incident, runbook=runbook, parameters=given, mode=Mode.LIVE, starter="", key=key)
 

@@ -12,20 +12,31 @@ from stopgap.incidents.model import Mode
 from stopgap.problems import StopgapError
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from stopgap.engine.api import Api
     from stopgap.incidents.model import Run
     from stopgap.timeline.entry import Timeline
+
+_IN_PREFECT = "prefect/"
 
 
 class NotDeployedError(StopgapError):
     """Prefect has no deployment of this runbook. Register it first:  stopgap deploy"""
 
 
+def key_in_prefect(flow_run: UUID) -> str:
+    """Return the key of a run that somebody starts in Prefect's UI: that flow run is there before the run is asked for."""
+    return f"{_IN_PREFECT}{flow_run}"
+
+
 def schedule(timeline: Timeline, api: Api, run: Run) -> str:
-    """Create the flow run of a run, once, and return its id. A repeat gets the first one.
+    """Create the flow run of a run, once, and return its id; a repeat gets the first one. A run started in Prefect's UI has its own.
 
     Raises PrefectAwayError, and NotDeployedError for a runbook that Prefect does not know.
     """
+    if run.key.startswith(_IN_PREFECT):
+        return journal.scheduled(timeline, run, run.key.removeprefix(_IN_PREFECT))
     # A run id alone may come again, after a new database or beside another stopgap.
     return journal.scheduled(timeline, run, _create(api, run, f"{run.id}/{run.key}"))
 

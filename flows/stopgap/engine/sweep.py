@@ -107,7 +107,7 @@ def _look_after(  # noqa: PLR0913, PLR0917  all that it looks at
 ) -> None:
     nested.end_with_parent(timeline, run)
     if not run.flow_run:
-        if abs(clock.now() - run.requested_at) > HANDED_OVER and (run.starter or run.within):  # of a clock that was set back, too
+        if abs(clock.now() - run.requested_at) > HANDED_OVER:  # of a clock that was set back, too
             start.schedule(timeline, api, run)
         return
     attention.pay(timeline, policy, clock, run)  # before Prefect is asked anything: its being away must not keep people unreminded
