@@ -202,6 +202,27 @@ def test_prefect_learns_of_an_end_that_its_process_could_not_tell(waiting: Waiti
     assert len(texts(waiting.work, "run.finished")) == 1
 
 
+def test_prefect_learns_of_a_good_end_that_it_took_for_a_failure(
+    waiting: Waiting, api: Api, log: PostgresTimeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeper = Sweeper(api, log, SystemClock(), no_policy)
+    sweeper()
+    assert waiting.answer()["status"] == "ACCEPT"
+    with monkeypatch.context() as patched:
+        patched.setattr("stopgap.engine.flows._last_words", _away)
+        patched.setattr("stopgap.engine.lease._Process.holder", "its process")
+        assert waiting.execute()
+    log.leases.give_back("its process")  # as the worker does, when it is dead
+    assert (waiting.work.run().end, waiting.state().type) == (RunEnd.DONE, StateType.FAILED)
+    sweeper()
+    assert waiting.state().type is StateType.SCHEDULED
+    assert waiting.execute()
+    assert waiting.state().type is StateType.COMPLETED
+    sweeper()
+    assert waiting.state().type is StateType.COMPLETED
+    assert len(texts(waiting.work, "run.finished")) == 1
+
+
 def test_a_run_that_ended_while_it_slept_in_prefect_ends_there_too(waiting: Waiting, api: Api, log: PostgresTimeline) -> None:
     journal.finished(log, waiting.work.run(), RunEnd.ABORTED, "It ended here.")
     Sweeper(api, log, SystemClock(), no_policy)()

@@ -146,7 +146,7 @@ def _let_go_on(  # noqa: PLR0913, PLR0917  all that it looks at
 def _knows_the_end(  # noqa: PLR0913, PLR0917  all that it looks at
     api: Api, timeline: PostgresTimeline, clock: Clock, run: Run, active: Collection[UUID], held: Lease | None
 ) -> bool:
-    """Say whether Prefect knows that a run has ended. Its process may have died before it said so: then it begins once more, to say it."""
+    """Say whether Prefect knows how a run has ended. Its process may have died before it said so: then it begins once more, to say it."""
     if not run.flow_run:
         return True
     try:
@@ -159,7 +159,15 @@ def _knows_the_end(  # noqa: PLR0913, PLR0917  all that it looks at
         start.wake(api, run)
     elif takeover.is_lost(found, held, now=clock.now(), patience=SETTLED):
         takeover.resume(api, timeline, run, still=lambda again: takeover.is_lost(again, held, now=clock.now(), patience=SETTLED))
+    elif _says_otherwise(found, run) and api.ends(found.id) < MOST_ENDS:
+        takeover.resume(api, timeline, run, still=lambda again: _says_otherwise(again, run))
+        return False
     return found.has_ended
+
+
+def _says_otherwise(found: FlowRun, run: Run) -> bool:
+    """Say whether Prefect shows a run as failed that ended well, as when its process lost the timeline after it had written its end."""
+    return found.state in {"FAILED", "CRASHED"} and run.end is RunEnd.DONE
 
 
 def _replace(api: Api, timeline: PostgresTimeline, run: Run) -> None:
