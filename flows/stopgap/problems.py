@@ -1,4 +1,4 @@
-"""Mistakes in files, and errors while running: the two families of everything that can go wrong.
+"""Mistakes in files, and errors while running: the two families of everything that can go wrong. And what ends a process's part in a run.
 
 A `Problem` is a mistake in a file. Problems are collected, sorted and printed together, never raised one by one.
 A `StopgapError` is something that went wrong while running. Its docstring is its default message.
@@ -75,6 +75,13 @@ class StopgapError(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class LeaveRunError(Exception):
+    """The process that carries a run out has no more part in it, and another goes on from what is written.
+
+    No StopgapError: it says nothing about a step, and whoever turns errors into a step's end must let it pass.
+    """
 
 
 class UsageError(StopgapError):

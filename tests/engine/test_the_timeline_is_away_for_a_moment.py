@@ -12,7 +12,7 @@ import pytest
 from fixtures_engine import carry_out, statuses
 from stopgap.approvals.model import Answer
 from stopgap.incidents.model import RunEnd
-from stopgap.timeline.store import TimelineUnreachableError
+from stopgap.timeline.store import RunUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ class Away:
         with self.lock:
             self.count += 1
             if self.count == self.at:
-                raise TimelineUnreachableError
+                raise RunUnreachableError
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.timeline, name)
@@ -98,7 +98,7 @@ def test_no_step_ends_because_of_that(bench: Bench, steps: str, effects: int, ki
         away: Any = Away(work.timeline, at, kind)
         try:
             end = carry_out(replace(work, timeline=away), **ANSWERS)
-        except TimelineUnreachableError:
+        except RunUnreachableError:
             end = carry_out(work, **ANSWERS)
         assert (end, statuses(work.run())) == (RunEnd.FAILED, expected), f"away at {at}"
         assert len([each for each in bench.world.effects()[before:] if each["changed"]]) == effects, f"away at {at}"

@@ -21,11 +21,11 @@ from stopgap.actions.kubernetes import scale
 from stopgap.clock import SystemClock
 from stopgap.engine import lease
 from stopgap.incidents.model import RunEnd
-from stopgap.problems import UsageError
+from stopgap.problems import StopgapError, UsageError
 from stopgap.testing import ManualClock
 from stopgap.timeline import leases
 from stopgap.timeline.leases import TakenOverError, Terms
-from stopgap.timeline.store import TimelineUnreachableError
+from stopgap.timeline.store import RunUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -215,9 +215,27 @@ def test_nothing_is_sent_when_the_lease_ran_out_and_the_database_is_away(bench: 
         assert hold.permit(20) == 20  # it was renewed
         clock.advance(11 * SECOND)
         said = rf"^The lease of {work.id} ran out and could not be renewed \(.*\), so nothing was sent\.$"
-        with away(database_server, bench.timeline), pytest.raises(TimelineUnreachableError, match=said):
+        with away(database_server, bench.timeline), pytest.raises(RunUnreachableError, match=said):
             hold.permit(20)
         assert hold.permit(20) == 20
+
+
+def test_a_database_that_is_away_ends_the_process_part_in_the_run_and_no_step(bench: Bench, database_server: Server) -> None:
+    work = bench.work(STEPS)
+    with lease.held(bench.timeline, work.id, clock=SystemClock()) as hold:
+        mine, note = hold.timeline, work.run().draft("note", "It is away.")
+        asked: list[Callable[[], object]] = [
+            lambda: mine.append(note),
+            lambda: mine.of_run(work.id),
+            lambda: mine.find("no such key"),
+            lambda: mine.of_kind("step.started"),
+            mine.locks.of_all,
+        ]
+        with away(database_server, bench.timeline):
+            for ask in asked:
+                with pytest.raises(RunUnreachableError) as raised:
+                    ask()
+                assert not isinstance(raised.value, StopgapError)
 
 
 def test_a_lease_is_given_back_at_a_good_end_and_kept_after_an_error(bench: Bench) -> None:

@@ -166,7 +166,8 @@ class Context:
     def sending(self, wanted: float = LONGEST_CALL.total_seconds()) -> float:
         """Call right before a request leaves that may change something; returns how many seconds it may take, at most those wanted.
 
-        TemporaryError when nothing may be sent: the deadline has passed, or this process cannot show that the run is still its own.
+        TemporaryError when nothing may be sent because the deadline has passed; LeaveRunError when this process cannot show that the run is
+        still its own, which an action lets pass.
         """
         left = self.seconds_left()
         if left <= 0:

@@ -10,7 +10,6 @@ from stopgap.engine import locking, undo
 from stopgap.incidents.model import RunEnd
 from stopgap.problems import StopgapError
 from stopgap.runbook.model import Status
-from stopgap.timeline.store import TimelineUnreachableError
 
 if TYPE_CHECKING:
     from stopgap.engine.stage import Stage
@@ -26,8 +25,6 @@ async def carry_out(work: Work, stage: Stage) -> tuple[RunEnd, tuple[str, ...]]:
         targets = await asyncio.to_thread(_targets, done, run)
         if not run.steps and not run.locks and not await locking.hold(work, stage, targets):
             return RunEnd.ABORTED, ()
-    except TimelineUnreachableError:
-        raise
     except StopgapError as error:
         await asyncio.to_thread(work.write, "note", str(error))
         return RunEnd.FAILED, ()

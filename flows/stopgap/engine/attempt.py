@@ -9,9 +9,8 @@ from stopgap.actions.contract import Change, ConflictError, InDoubtError, Perman
 from stopgap.engine import pace
 from stopgap.engine.work import LOOK
 from stopgap.plan import limits
+from stopgap.problems import LeaveRunError
 from stopgap.runbook.model import Status
-from stopgap.timeline.leases import TakenOverError
-from stopgap.timeline.store import TimelineUnreachableError
 
 if TYPE_CHECKING:
     from stopgap.actions.contract import Action
@@ -48,7 +47,7 @@ def make(work: Work, part: Part, action: Action, change: Change) -> None:
     context = work.context(mark=work.mark(step.id, number), within=step.timeout or action.default_timeout)
     try:
         outcome = action.apply(context, change)
-    except (TakenOverError, TimelineUnreachableError):
+    except LeaveRunError:
         raise
     except TemporaryError as error:
         _nothing_happened(work, part, error, number)

@@ -12,7 +12,6 @@ from stopgap.engine import attempt, questions
 from stopgap.engine.work import LOOK
 from stopgap.problems import StopgapError
 from stopgap.runbook.model import Status
-from stopgap.timeline.store import TimelineUnreachableError
 
 if TYPE_CHECKING:
     from stopgap.actions.contract import Action
@@ -64,8 +63,6 @@ def _probe(work: Work, part: Part, action: Action, record: StepRecord) -> Probe:
         context = work.context(mark=work.mark(part.step.id, record.attempt), within=LOOK)
         try:
             found = action.probe(context, change)
-        except TimelineUnreachableError:
-            raise
         except StopgapError as error:
             work.write("step.note", f"{part.step.name}: could not find out what became of it: {error}", step=part.step.id)
             found = Probe.UNKNOWN

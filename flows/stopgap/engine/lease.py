@@ -22,7 +22,7 @@ from stopgap.engine import journal
 from stopgap.engine.deadman import Deadman
 from stopgap.problems import StopgapError, UsageError
 from stopgap.timeline.leases import TakenOverError, Terms
-from stopgap.timeline.store import TimelineUnreachableError
+from stopgap.timeline.store import RunUnreachableError, TimelineUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ class Hold:
         self._thread.start()
 
     def permit(self, wanted: float) -> float:
-        """Return how long a call may take that leaves now. TimelineUnreachableError when the lease ran out and cannot be renewed: nothing may be sent."""
+        """Return how long a call may take that leaves now. RunUnreachableError when the lease ran out and cannot be renewed: nothing may be sent."""
         longest = self._terms.longest_call.total_seconds()
         if self._clock.monotonic() >= self._good_until:
             self._renew_or_refuse()
@@ -165,7 +165,7 @@ class Hold:
         try:
             self._renew()
         except TimelineUnreachableError as error:
-            raise TimelineUnreachableError(
+            raise RunUnreachableError(
                 f"The lease of {self._run} ran out and could not be renewed ({str(error).splitlines()[0]}), so nothing was sent."
             ) from error
 

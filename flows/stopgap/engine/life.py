@@ -14,7 +14,6 @@ from stopgap.incidents.model import Mode, StepRecord
 from stopgap.problems import StopgapError
 from stopgap.runbook import expressions
 from stopgap.runbook.model import Status
-from stopgap.timeline.store import TimelineUnreachableError
 
 if TYPE_CHECKING:
     from stopgap.engine.stage import Part, Stage
@@ -27,8 +26,6 @@ async def carry_out(work: Work, part: Part, stage: Stage) -> StepRecord:
     while (record := await asyncio.to_thread(work.record, part.step.id)).status is None:
         try:
             await _go_on(work, part, stage, record, is_resumed=is_resumed)
-        except TimelineUnreachableError:
-            raise
         except StopgapError as error:
             await asyncio.to_thread(work.finished, part.step, Status.FAILED, f"{part.step.name}: {error}")
         is_resumed = False

@@ -14,7 +14,6 @@ from stopgap.plan import prepare
 from stopgap.problems import StopgapError
 from stopgap.runbook.model import Status
 from stopgap.timeline import locks
-from stopgap.timeline.store import TimelineUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -75,8 +74,6 @@ def known(work: Work, *, steps: Iterable[Step] | None = None) -> frozenset[str]:
             for member in members.known(work, step):
                 if member.call and not prepare.open_names(member.call, ended):
                     found |= targets_of(work.action(member.call))
-        except TimelineUnreachableError:
-            raise
         except StopgapError:
             continue  # the step itself says what is wrong with it, when its turn comes
     return frozenset(found)

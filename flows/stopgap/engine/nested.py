@@ -23,7 +23,6 @@ from stopgap.incidents.open import request_run, request_undo
 from stopgap.plan import nested, parameters
 from stopgap.problems import StopgapError
 from stopgap.runbook.model import Status
-from stopgap.timeline.store import TimelineUnreachableError
 
 if TYPE_CHECKING:
     from stopgap.actions.contract import Action
@@ -75,8 +74,6 @@ async def follow(work: Work, part: Part, stage: Stage, record: StepRecord) -> No
 async def _begin(work: Work, stage: Stage, found: Run) -> None:
     try:
         await stage.begin_run(found)
-    except TimelineUnreachableError:
-        raise
     except StopgapError as error:
         await asyncio.to_thread(journal.finished, work.timeline, found, RunEnd.FAILED, f"{found.id} could not begin: {error}")
 

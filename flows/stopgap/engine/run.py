@@ -9,7 +9,6 @@ from stopgap.engine import afterwards, ending, hiding, journal, leaving, life, l
 from stopgap.incidents.model import Mode, RunEnd, StepRecord
 from stopgap.problems import StopgapError
 from stopgap.runbook.model import Status
-from stopgap.timeline.store import TimelineUnreachableError
 
 if TYPE_CHECKING:
     from stopgap.engine.stage import Stage
@@ -53,8 +52,6 @@ async def _steps(work: Work, stage: Stage) -> tuple[RunEnd, tuple[str, ...]]:
     try:
         if not await _prepared(work, stage):
             return RunEnd.ABORTED, ()
-    except TimelineUnreachableError:
-        raise
     except StopgapError as error:
         await asyncio.to_thread(work.write, "note", str(error))
         return RunEnd.FAILED, ()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 from prefect.artifacts import acreate_table_artifact
 
-from stopgap.problems import StopgapError
+from stopgap.timeline.store import RunUnreachableError
 
 if TYPE_CHECKING:
     from stopgap.engine.work import Work
@@ -50,5 +50,5 @@ class Telling:
                 for entry in await asyncio.to_thread(self._work.entries)
             ]
             await acreate_table_artifact(rows, key=self._key, description=f"Timeline of {self._work.id}")
-        except (httpx.HTTPError, StopgapError) as error:
+        except (httpx.HTTPError, RunUnreachableError) as error:
             LOG.warning("The timeline of %s could not be shown in Prefect: %s", self._work.id, error)

@@ -15,7 +15,6 @@ from stopgap.plan import prepare
 from stopgap.problems import StopgapError
 from stopgap.runbook import expressions
 from stopgap.runbook.model import Status
-from stopgap.timeline.store import TimelineUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,8 +35,6 @@ async def carry_out(work: Work, step: Step, stage: Stage) -> StepRecord:
     while (record := await asyncio.to_thread(work.record, step.id)).status is None:
         try:
             goes_on = await _turn(work, step, stage)
-        except TimelineUnreachableError:
-            raise
         except StopgapError as error:
             await asyncio.to_thread(_close, work, step, Status.FAILED, str(error))
             goes_on = True
@@ -143,8 +140,6 @@ def _actions(work: Work, whole: Part, rest: Iterable[Step]) -> list[tuple[Part, 
                 work.finished(member, Status.SKIPPED, f"{member.name}: skipped, because {member.when} does not hold")
             else:
                 found.append((part, part.build()))
-        except TimelineUnreachableError:
-            raise
         except StopgapError as error:
             work.finished(member, Status.FAILED, f"{member.name}: {error}")
     return found
@@ -160,8 +155,6 @@ def _is_asked(work: Work, part: Part, action: Action) -> bool:
 def _planned(work: Work, part: Part, action: Action) -> shared_gate.Ready | None:
     try:
         change = questions.plan(work, part, action)
-    except TimelineUnreachableError:
-        raise
     except StopgapError as error:
         work.finished(part.step, Status.FAILED, f"{part.step.name}: {error}")
         return None

@@ -12,7 +12,6 @@ from stopgap.engine.stage import Part
 from stopgap.engine.work import LOOK
 from stopgap.problems import StopgapError
 from stopgap.runbook.model import ApprovalRequest, Status, Step, StepId
-from stopgap.timeline.store import TimelineUnreachableError
 
 if TYPE_CHECKING:
     from stopgap.actions.contract import Action
@@ -36,8 +35,6 @@ async def take_back(work: Work, stage: Stage, *, done: Work | None = None, only:
         if step.call:
             try:
                 standing = await _undo(work, stage, step, record, done=done)
-            except TimelineUnreachableError:
-                raise
             except StopgapError as error:
                 standing = f"{step.name}: {error}"
             if standing:

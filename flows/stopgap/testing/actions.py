@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +22,7 @@ from stopgap.actions.checks import faults_of
 from stopgap.actions.contract import Change, ConflictError, Context, InDoubtError, Outcome, PermanentError, Probe, TemporaryError
 from stopgap.actions.guard import DryRunViolation
 from stopgap.clock import SystemClock
+from stopgap.problems import LeaveRunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -118,6 +119,20 @@ class ActionContract:
             with pytest.raises((TemporaryError, PermanentError)):
                 scene.action.apply(scene.context(seconds=-1), change)
             _untouched(scene, before, "applying after the deadline")
+
+    def test_nothing_is_sent_for_a_run_that_is_not_ours_any_more(self, scene: Scene) -> None:
+        """Where the context permits nothing more to be sent, nothing is, and its reason passes as it is: it is no end of the step."""
+
+        def forbid(_wanted: float) -> float:
+            raise LeaveRunError("Another process carries the run out.")
+
+        if not scene.changes:
+            pytest.skip("it only reads, and may do so always")
+        before, context = scene.look(), scene.context()
+        change = scene.action.plan(context)
+        with pytest.raises(LeaveRunError, match=r"^Another process carries the run out\.$"):
+            scene.action.apply(replace(context, permit=forbid), change)
+        _untouched(scene, before, "applying for a run that is another's")
 
     def test_applying_twice_changes_once_and_undoing_restores(self, scene: Scene) -> None:
         """What was done is found under our mark and no other; the same change again changes nothing; the undo brings back what was."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import DateTime, delete, exists, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from stopgap.problems import LeaveRunError
 from stopgap.timeline import tables
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ _NOW = func.clock_timestamp(type_=DateTime(timezone=True))  # this moment, not t
 _SLACK = timedelta(seconds=1)
 
 
-class TakenOverError(Exception):
-    """Another process carries this run out. No StopgapError: it must end this process's part in the run, and no step."""
+class TakenOverError(LeaveRunError):
+    """Another process carries this run out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

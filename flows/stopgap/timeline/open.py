@@ -11,7 +11,7 @@ from sqlalchemy import Engine, exc, insert, make_url, select
 from stopgap import home
 from stopgap.problems import UsageError
 from stopgap.timeline import chain, keyfile, migrate, postgres, tables
-from stopgap.timeline.store import PostgresTimeline, create_engine, unreachable
+from stopgap.timeline.store import PostgresTimeline, TimelineUnreachableError, create_engine, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ def connected(url: str, *, clock: Clock | None = None) -> Iterator[PostgresTimel
             migrate.to_newest(engine)
             key = _key(engine)
         except (exc.OperationalError, exc.InterfaceError) as error:
-            raise unreachable(engine, error) from error
+            raise TimelineUnreachableError(unreachable(engine, error)) from error
         yield PostgresTimeline(engine, key=key, clock=clock)
     finally:
         engine.dispose()

@@ -19,7 +19,7 @@ from sqlalchemy import create_engine as sqlalchemy_engine
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from stopgap.clock import SystemClock
-from stopgap.problems import StopgapError
+from stopgap.problems import LeaveRunError, StopgapError
 from stopgap.timeline import chain, following, leases, rows, tables
 from stopgap.timeline.deliveries import Deliveries
 from stopgap.timeline.files import Files
@@ -49,10 +49,14 @@ class UnreadableError(StopgapError):
 
 
 class TimelineUnreachableError(StopgapError):
-    """The timeline's database did not answer. Its message says whether what was being written may be there.
+    """The timeline's database did not answer. Its message says whether what was being written may be there."""
 
-    Of a run it says nothing but that this process cannot go on with it: who carries a run out lets it pass, and makes no step's end of it.
-    """
+
+class RunUnreachableError(LeaveRunError):
+    """The same for the process that carries a run out: it cannot go on with it."""
+
+
+_UNREACHABLE = (TimelineUnreachableError, RunUnreachableError)
 
 
 def create_engine(url: str) -> Engine:
@@ -117,7 +121,7 @@ class PostgresTimeline:
     def under(self, run: str, holder: str) -> PostgresTimeline:
         """Return this timeline for the process that carries a run out: when its lease is another's, an append raises TakenOverError.
 
-        It reads again only what is new: see `Memory`.
+        A database that does not answer is a RunUnreachableError there. It reads again only what is new: see `Memory`.
         """
         return PostgresTimeline(self.engine, key=self._key, clock=self._clock, fence=(run, holder))
 
@@ -139,7 +143,7 @@ class PostgresTimeline:
                 if attempt == _TRIES:
                     raise
                 continue
-            except TimelineUnreachableError as error:
+            except _UNREACHABLE as error:
                 if not written and attempt == 1 and _was_cut(error):
                     continue  # the server had been restarted meanwhile; nothing was sent but a question
                 if not (written and self._was_written(written[-1])):
@@ -267,7 +271,7 @@ class PostgresTimeline:
         """Read entries; once more when the connection was cut meanwhile, since reading twice is reading."""
         try:
             return self._read_once(query)
-        except TimelineUnreachableError as error:
+        except _UNREACHABLE as error:
             if not _was_cut(error):
                 raise
             return self._read_once(query)
@@ -279,7 +283,7 @@ class PostgresTimeline:
             with self._alone.connect() as connection:
                 return tuple(map(rows.entry_of, connection.execute(query)))
         except (exc.OperationalError, exc.InterfaceError) as error:
-            raise unreachable(self.engine, error) from error
+            raise self._unreachable(unreachable(self.engine, error)) from error
 
     def _mind_forks(self) -> None:
         if os.getpid() != self._process:
@@ -297,17 +301,20 @@ class PostgresTimeline:
                 with connection.begin():
                     yield connection
         except (exc.OperationalError, exc.InterfaceError) as error:
-            raise unreachable(self.engine, error) from error
+            raise self._unreachable(unreachable(self.engine, error)) from error
 
     def _was_written(self, entry: Entry) -> bool:
         """After a connection was lost: whether the commit had gone through. Its hash names our entry and no other."""
-        with contextlib.suppress(TimelineUnreachableError):
+        with contextlib.suppress(*_UNREACHABLE):
             found = self.find(entry.key)
             return found is not None and found.hash == entry.hash
-        raise TimelineUnreachableError(
+        raise self._unreachable(
             f"The connection to the timeline's database was lost while an entry of {entry.chain} was being written; it may or may not be there.\n"
             f"Look when the database is back:  stopgap timeline show {entry.chain}"
         )
+
+    def _unreachable(self, text: str) -> Exception:
+        return RunUnreachableError(text) if self._fence else TimelineUnreachableError(text)
 
     def _tell(self, written: Sequence[Entry]) -> None:
         """NOTIFY after the commit and apart from it: inside, it would make the appends of all chains wait for each other."""
@@ -324,14 +331,14 @@ def _of_incidents() -> tuple[ColumnElement[bool], ...]:
     return name.not_in(chain.APART), ~name.startswith(chain.RECEIVERS, autoescape=True)
 
 
-def _was_cut(error: TimelineUnreachableError) -> bool:
+def _was_cut(error: Exception) -> bool:
     return isinstance(error.__cause__, exc.DBAPIError) and error.__cause__.connection_invalidated
 
 
-def unreachable(engine: Engine, error: exc.DBAPIError) -> TimelineUnreachableError:
+def unreachable(engine: Engine, error: exc.DBAPIError) -> str:
     """Say in a sentence which database did not answer, and what its driver says; never with the password."""
     said = str(error.orig).strip().splitlines()
-    return TimelineUnreachableError(
+    return (
         f"The timeline's database {engine.url.render_as_string(hide_password=True)} cannot be reached or refused: {said[0] if said else type(error.orig).__name__}\n"
         "Nothing was written. Is PostgreSQL running, and is STOPGAP_DATABASE_URL right?"
     )

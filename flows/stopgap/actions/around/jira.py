@@ -12,7 +12,7 @@ from stopgap.actions.around import site as sites
 from stopgap.actions.around import web
 from stopgap.actions.around.tracker import Ticket
 from stopgap.actions.contract import InDoubtError, PermanentError
-from stopgap.problems import StopgapError
+from stopgap.problems import LeaveRunError, StopgapError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +122,7 @@ class JiraTracker:
     def _call(self, work: Callable[[JIRA], Any], *, changes: bool = False) -> Any:
         try:
             return work(self._jira)
-        except StopgapError:
+        except (StopgapError, LeaveRunError):
             raise
         except Exception as error:  # whatever the library cannot read
             said = f"{self._site.title} answered in a way that its library does not understand ({type(error).__name__}: {web.shown(self._site, str(error))})."
