@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from stopgap.engine.work import Work
 
 LOG = logging.getLogger("stopgap.engine")
+PAUSE = 0.25  # seconds between two publications while the run goes on: a quick step would otherwise pay for one of its own
 
 
 class Telling:
@@ -24,6 +26,7 @@ class Telling:
         self._work = work
         self._key = key
         self._is_due = False
+        self._is_pressing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -35,12 +38,16 @@ class Telling:
     async def end(self) -> None:
         """Return when all is published; before the run leaves this process."""
         if self._task:
+            self._is_pressing.set()
             await self._task
+            self._is_pressing.clear()
 
     async def _all(self) -> None:
         while self._is_due:
             self._is_due = False
             await self._publish()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._is_pressing.wait(), PAUSE)
 
     async def _publish(self) -> None:
         """Publish a table. Prefect being away does not hold the run up; that the timeline is away, the run finds by itself."""
