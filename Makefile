@@ -1,6 +1,6 @@
 # make demo   sets everything up and shows a runbook mitigating an incident (ARGS=--yes approves by itself)
 # make test   sets everything up and runs the tests, as many files at once as there are processors, at most four (ARGS goes to pytest; --numprocesses=0 for one by one)
-# make matrix kills every part of a run at every point of it, and writes what came of it into docs/reliability.md (hours; ARGS="-k worker" for one part, and what was found of the others stays; POINTS=gaps or thirds for fewer points)
+# make matrix kills every part of a run at every point of it, and writes what came of it into docs/reliability.md (about two hours; ARGS="-k worker" for one part, and what was found of the others stays; POINTS=gaps or thirds for fewer points)
 # make check  ruff, mypy --strict, import-linter
 # demo and test run without your PREFECT_*, KUBECONFIG, AWS_* and proxy settings, in a home of their own, and reach loopback alone (.ci/alone).
 .PHONY: demo test matrix check setup lock format
