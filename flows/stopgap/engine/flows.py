@@ -151,10 +151,10 @@ def _refusal(runbook: Runbook, run: Run, parameters: Mapping[str, Any]) -> str:
 def _late(work: Work, flow_run: FlowRun) -> tuple[RunEnd, str] | None:
     """Say that a run comes too late, if it does and has not begun: the incident it was asked for may be another by now."""
     run, now = work.run(), work.clock.now()
-    since = run.requested_at if run.starter else flow_run.expected_start_time or now
+    since = run.requested_at if run.starter else min(run.requested_at, flow_run.expected_start_time or now)
     if now - since <= run.expires or any(entry.kind == "run.started" for entry in work.entries()):
         return None
-    waited = clock.format_duration(timedelta(seconds=(now - since) // timedelta(seconds=1)))
+    waited = clock.format_duration(timedelta(seconds=int((now - since).total_seconds())))  # Prefect's own moments cannot be divided
     return RunEnd.EXPIRED, (
         f"{run.id} could not begin for {waited}, and was to begin within {clock.format_duration(run.expires)}. "
         f"Nothing was done; look at the incident, and start it anew."
