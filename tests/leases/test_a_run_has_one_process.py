@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fixtures_engine import carry_out, texts
+from stopgap.actions.contract import PermanentError
 from stopgap.actions.kubernetes import scale
 from stopgap.clock import SystemClock
 from stopgap.engine import lease
@@ -236,6 +237,25 @@ def test_a_database_that_is_away_ends_the_process_part_in_the_run_and_no_step(be
                 with pytest.raises(RunUnreachableError) as raised:
                     ask()
                 assert not isinstance(raised.value, StopgapError)
+
+
+def test_what_an_action_makes_of_it_that_nothing_may_be_sent_ends_no_step(
+    bench: Bench, database_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, clock = bench.work(STEPS), ManualClock()
+
+    def rude(_self: scale.Scale, context: Context, change: Any) -> Any:
+        clock.advance(11 * SECOND)
+        with away(database_server, bench.timeline):
+            try:
+                context.sending()
+            except Exception as error:
+                raise PermanentError(f"{change.summary} did not work.") from error
+
+    monkeypatch.setattr(scale.Scale, "apply", rude)
+    with lease.held(bench.timeline, work.id, clock=clock) as hold, pytest.raises(RunUnreachableError, match="so nothing was sent"):
+        carry_out(under(work, hold))
+    assert [entry.kind for entry in work.entries()][-1] == "step.started"
 
 
 def test_a_lease_is_given_back_at_a_good_end_and_kept_after_an_error(bench: Bench) -> None:

@@ -13,7 +13,7 @@ from stopgap.problems import LeaveRunError
 from stopgap.runbook.model import Status
 
 if TYPE_CHECKING:
-    from stopgap.actions.contract import Action
+    from stopgap.actions.contract import Action, Context, Outcome
     from stopgap.engine.stage import Part
     from stopgap.engine.work import Work
 
@@ -46,7 +46,7 @@ def make(work: Work, part: Part, action: Action, change: Change) -> None:
     number = pace.start(work, step, action, change)
     context = work.context(mark=work.mark(step.id, number), within=step.timeout or action.default_timeout)
     try:
-        outcome = action.apply(context, change)
+        outcome = _apply(work, action, context, change)
     except LeaveRunError:
         raise
     except TemporaryError as error:
@@ -60,6 +60,16 @@ def make(work: Work, part: Part, action: Action, change: Change) -> None:
     else:
         work.applied(step, outcome.summary, attempt=number, output=outcome.data)
         verify(work, part)
+
+
+def _apply(work: Work, action: Action, context: Context, change: Change) -> Outcome:
+    """Apply; where something was not permitted to be sent, that is what is raised, whatever the action makes of it."""
+    try:
+        return action.apply(context, change)
+    except Exception as error:
+        if work.hold and work.hold.refusal:
+            raise work.hold.refusal from error
+        raise
 
 
 def verify(work: Work, part: Part) -> None:

@@ -20,7 +20,7 @@ from stopgap.actions.contract import LONGEST_CALL
 from stopgap.clock import parse_duration
 from stopgap.engine import journal
 from stopgap.engine.deadman import Deadman
-from stopgap.problems import StopgapError, UsageError
+from stopgap.problems import LeaveRunError, StopgapError, UsageError
 from stopgap.timeline.leases import TakenOverError, Terms
 from stopgap.timeline.store import RunUnreachableError, TimelineUnreachableError
 
@@ -93,6 +93,9 @@ class Hold:
         self._renewing = threading.Lock()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self.timeline = timeline.under(run, self._holder)
+        self.refusal: LeaveRunError | None = (
+            None  # why something was not permitted, which ends this process's part whatever an action makes of it
+        )
 
     def take(self) -> None:
         """Take the lease and begin to renew it."""
@@ -104,10 +107,14 @@ class Hold:
     def permit(self, wanted: float) -> float:
         """Return how long a call may take that leaves now. RunUnreachableError when the lease ran out and cannot be renewed: nothing may be sent."""
         longest = self._terms.longest_call.total_seconds()
-        if self._clock.monotonic() >= self._good_until:
-            self._renew_or_refuse()
-        if self._is_lost:
-            raise self._taken_over()
+        try:
+            if self._clock.monotonic() >= self._good_until:
+                self._renew_or_refuse()
+            if self._is_lost:
+                raise self._taken_over()
+        except LeaveRunError as error:
+            self.refusal = error
+            raise
         return min(wanted, longest)
 
     def stop(self) -> None:

@@ -159,8 +159,8 @@ def _knows_the_end(  # noqa: PLR0913, PLR0917  all that it looks at
         start.wake(api, run)
     elif takeover.is_lost(found, held, now=clock.now(), patience=SETTLED):
         takeover.resume(api, timeline, run, still=lambda again: takeover.is_lost(again, held, now=clock.now(), patience=SETTLED))
-    elif _says_otherwise(found, run) and api.ends(found.id) < MOST_ENDS:
-        takeover.resume(api, timeline, run, still=lambda again: _says_otherwise(again, run))
+    elif _says_otherwise(found, run) and (ends := api.ends(found.id)) < MOST_ENDS:
+        takeover.resume(api, timeline, run, still=lambda again: _says_otherwise(again, run), at=clock.now() + _pause(ends))
         return False
     return found.has_ended
 
@@ -206,7 +206,12 @@ def _take_up_again(api: Api, timeline: PostgresTimeline, clock: Clock, run: Run,
         text = f"{run.id} ended {ends} times in Prefect without coming to its end; it is given up: {found.message}."
         journal.broken_off(timeline, run, RunEnd.FAILED, text)
     else:
-        pause = min(timedelta(seconds=2 ** (ends - AT_ONCE)), LONGEST_PAUSE) if ends > AT_ONCE else timedelta(0)
+        pause = _pause(ends)
         after = f" in {pause.seconds} s" if pause else ""
         if takeover.resume(api, timeline, run, still=lambda again: again.has_ended, at=clock.now() + pause):
             LOG.warning("%s ended in Prefect (%s) but not on the timeline; it is taken up again%s", run.id, found.state_name, after)
+
+
+def _pause(ends: int) -> timedelta:
+    """Return how long a run waits before it begins anew after so many ends in Prefect."""
+    return min(timedelta(seconds=2 ** (ends - AT_ONCE)), LONGEST_PAUSE) if ends > AT_ONCE else timedelta(0)
