@@ -93,9 +93,7 @@ class Hold:
         self._renewing = threading.Lock()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self.timeline = timeline.under(run, self._holder)
-        self.refusal: LeaveRunError | None = (
-            None  # why something was not permitted, which ends this process's part whatever an action makes of it
-        )
+        self.refusal: LeaveRunError | None = None  # why something was not permitted to be sent
 
     def take(self) -> None:
         """Take the lease and begin to renew it."""
